@@ -12,9 +12,9 @@ __all__ = [
     "MAX_FILE_LINES",
     "MAX_FUNCTION_LINES",
     "error_tree",
-    "foreign_errors",
     "forbidden_statements",
     "forbidden_words",
+    "foreign_errors",
     "long_functions",
     "loose_configurations",
     "prints",
@@ -37,7 +37,7 @@ _FORBIDDEN_WORDS = {
     "registry host": re.compile(
         r"\b(?:pypi\.(?:org|python)|pythonhosted\.org|download\.pytorch\.org|registry\.npmjs|conda\.anaconda\.org)"
     ),
-    "machine path": re.compile(r"(?<![\w.$}])/(?:work|root|home|opt/(?:pypi|wheels))/"),
+    "machine path": re.compile(r"(?<![\w.$}~])/(?:work|root|home|opt/(?:pypi|wheels))/"),
 }
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

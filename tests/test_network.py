@@ -59,14 +59,23 @@ def test_loopback_and_unix_sockets_work(tmp_path: Path) -> None:
         client.connect(path)
 
 
-def test_the_guard_is_in_force_and_can_be_taken_away() -> None:
+def test_the_guard_can_be_put_in_place_twice_and_taken_away() -> None:
     before = socket.socket.connect
     second = LoopbackOnly()
     second.install()
+    second.install()
     assert second.installed
     second.remove()
-    assert not second.installed
     assert socket.socket.connect is before
+
+
+def test_a_guard_that_was_replaced_notices(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = LoopbackOnly()
+    second.install()
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "connect", print)
+        assert not second.installed
+    second.remove()
 
 
 def test_the_environment_is_known() -> None:

@@ -54,7 +54,7 @@ class StagingFolder:
         """Remove the staging folders that dead builders of the same target left behind."""
         pattern = re.compile(rf"\.{re.escape(target.name)}\.partial-\d+-[0-9a-f]{{8}}")
         with os.scandir(target.parent) as entries:
-            paths = [Path(entry) for entry in entries if pattern.fullmatch(entry.name) and not entry.is_symlink()]
+            paths = [Path(entry) for entry in entries if pattern.fullmatch(entry.name)]
 
         removed = []
         for path in paths:

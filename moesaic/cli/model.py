@@ -1,6 +1,7 @@
 """`moesaic model`: make artifacts from other models, and look at them."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,7 @@ def upcycle(
     last: Annotated[int, typer.Option(help="How many mixtures count as the last ones.")] = 2,
     interval: Annotated[int, typer.Option(help="Every how many layers a mixture stands.")] = 2,
     offset: Annotated[int, typer.Option(help="Index of the first mixture layer.")] = 1,
+    router_std: Annotated[float, typer.Option(help="Standard deviation of the fresh router.")] = 0.02,
     drop_ratio: Annotated[float, typer.Option(help="Share of each expert's channels to re-initialise; 0 keeps the function.")] = 0.0,
     noise: Annotated[float, typer.Option(help="Noise on the experts, in standard deviations of each matrix.")] = 0.0,
     coefficient_bias: Annotated[float, typer.Option(help="Initial weight (logit) of the residual over the routed branch.")] = 2.0,
@@ -66,6 +68,7 @@ def upcycle(
         last=last,
         interval=interval,
         offset=offset,
+        router_std=router_std,
         drop_ratio=drop_ratio,
         noise=noise,
         coefficient_bias=coefficient_bias,
@@ -150,7 +153,7 @@ def verify(
     opened = ModelArtifact.open(artifact)
     difference = None
     with shown_progress(f"Verify {artifact}") as progress:
-        opened.verify(lambda name, done, total: progress(name, done, total))
+        opened.verify(lambda _, done, total: progress("check digests", done, total))
         if weights and opened.manifest.canary is not None:
             from moesaic.model.canary import replay_plain
 
@@ -177,17 +180,25 @@ def _show(artifact: ModelArtifact, as_json: bool) -> None:
         return
     facts, quantization = manifest.architecture, manifest.quantization
     table = Table(title=str(artifact.folder), show_header=False, title_justify="left")
-    counts = ", ".join(map(str, facts.experts_per_layer)) if any(facts.experts_per_layer) else "none (dense)"
     rows = {
         "architecture": f"{facts.architecture}, {facts.num_hidden_layers} layers, context {facts.context_length}",
         "parameters": f"{facts.parameters_total / 1e6:.1f} M, of which a token uses {facts.parameters_active / 1e6:.1f} M",
-        "experts per layer": counts,
+        "mixtures": _mixtures(facts.experts_per_layer),
         "precision": quantization.scheme if quantization else facts.dtype,
         "weights": f"{weights / 1e6:.1f} MB",
         "lineage": " → ".join(step.operation for step in (*manifest.lineage.ancestors, manifest.lineage)),
         "base": f"{manifest.lineage.base} (licence {manifest.licence.name or 'unknown'})",
-        "digest": artifact.digest,
+        "digest": f"{artifact.digest[:16]}…",
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console().print(table)
+
+
+def _mixtures(experts_per_layer: tuple[int, ...]) -> str:
+    """How many layers are mixtures, and of how many experts: `15 of 30 layers: 13 with 4 experts, 2 with 8`."""
+    counts = Counter(experts for experts in experts_per_layer if experts)
+    if not counts:
+        return "none (dense)"
+    parts = ", ".join(f"{layers} with {experts} experts" for experts, layers in counts.items())
+    return f"{counts.total()} of {len(experts_per_layer)} layers: {parts}"

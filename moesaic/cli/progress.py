@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 __all__ = ["shown_progress"]
 
@@ -13,7 +13,7 @@ __all__ = ["shown_progress"]
 def shown_progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
     """Give a callback (stage, done, total) whose calls are drawn, one bar per stage."""
     bars: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         progress.console.print(f"[bold]{title}[/bold]", highlight=False)
 

@@ -85,10 +85,10 @@ def open_base(reference: str, *, revision: str | None = None) -> DenseBase:
         raise InputError(f"revision={revision!r} only applies to hub ids, and {reference!r} isn't one: leave it out")
     if path.is_file() and path.suffix == ".gguf":
         return GGUFBase(path, reference)
-    if path.is_dir():
+    if reference and path.is_dir():  # the path of an empty string is the current folder
         return DenseFolder(path, reference)
     raise InputError(
-        f"{reference!r} is no base model{': there is no such file or folder' if not path.exists() else ''}. "
+        f"{reference!r} is no base model{'' if reference and path.exists() else ': there is no such file or folder'}. "
         f"Give a folder with config.json and safetensors, a .gguf file, {_PACKAGE}NAME or a hub id owner/name"
     )
 

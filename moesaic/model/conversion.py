@@ -19,7 +19,7 @@ import moesaic
 from moesaic.artifact import ArchitectureFacts, ArtifactWriter, Licence, Lineage, ModelArtifact, Quantization
 from moesaic.errors import InputError, SchemeError
 from moesaic.model.base import DenseBase, open_base
-from moesaic.model.canary import canary_sequences, canary_threshold, make_canary
+from moesaic.model.canary import canary_sequences, make_canary
 from moesaic.model.checkpoint import count_parameters
 from moesaic.model.config import GPTMoEConfig
 from moesaic.model.quantized import Scheme, quantization_config
@@ -96,7 +96,7 @@ def quantize(
         raise SchemeError(
             f"{source} is already quantized ({parent.manifest.quantization.scheme!r}): quantize its full-precision parent"
         )
-    parent.verify(lambda name, done, total: progress(f"check {name}", done, total))
+    parent.verify(lambda _, done, total: progress("check digests", done, total))
     with ShardReader(source) as reader, ArtifactWriter(target, overwrite=overwrite) as writer:
         with ShardWriter(writer.folder) as shards:
             report = quantize_weights(
@@ -118,8 +118,7 @@ def quantize(
         )
         sequences = parent.manifest.canary.sequences if parent.manifest.canary else _sequences(writer.folder, config)
         progress("canary", 0, 1)
-        threshold = canary_threshold(parent.manifest.architecture.dtype, quantized=True)
-        canary = make_canary(writer.folder, sequences, threshold=threshold)
+        canary = make_canary(writer.folder, sequences, dtype=parent.manifest.architecture.dtype)
         progress("canary", 1, 1)
         return writer.commit(
             name=target.name,
@@ -159,7 +158,7 @@ def _finish(
         (folder / LICENCE_FILE).write_text(licence_text, encoding="utf-8")
     progress("canary", 0, 1)
     sequences = _sequences(folder, config)
-    canary = make_canary(folder, sequences, threshold=canary_threshold(config["dtype"], quantized=False))
+    canary = make_canary(folder, sequences, dtype=config["dtype"])
     progress("canary", 1, 1)
     with ShardReader(folder) as reader:
         facts = _facts(config, reader)

@@ -5,9 +5,8 @@ which text is split before merging (`tokenizer.ggml.pre`). How this differs from
 
 1. The rule is followed as llama.cpp defines it; transformers 5.19 falls back to GPT-2's for names that it lacks, such
    as SmolLM's, which sets every digit apart. An unknown name is refused, since a wrong split is silently a worse model.
-2. Every control token counts as special (dropped when decoding with `skip_special_tokens`), not just bos, eos and pad.
-3. A leading bos token is added exactly where the file (or llama.cpp's default for its kind) says so.
-4. The file is parsed once.
+2. A leading bos token is added exactly where the file (or llama.cpp's default for its kind) says so.
+3. SentencePiece vocabularies keep a blank at the start of a text, as sentencepiece and llama.cpp do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,16 +61,19 @@ def build_tokenizer(metadata: Mapping[str, Any], where: str) -> PreTrainedTokeni
     kind, tokens = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.tokens")
     if not tokens:
         raise TokenizerError(f"{where} carries no vocabulary (tokenizer.ggml.tokens): use a complete file")
+    for key in ("token_type", "scores"):
+        if len(metadata.get(f"tokenizer.ggml.{key}", tokens)) != len(tokens):
+            raise TokenizerError(f"{where} has another number of tokenizer.ggml.{key} than of tokens: fetch it again")
     if kind == "gpt2":
         backend, begins = _byte_level(metadata, tokens, where)
-    elif kind == "llama":
+    elif kind == "llama" and "tokenizer.ggml.scores" in metadata:
         backend, begins = _sentencepiece(metadata, tokens), True
     else:
         raise TokenizerError(
             f"{where} has the tokenizer kind {kind!r}: supported are 'gpt2' (byte-level BPE) and 'llama' "
-            "(SentencePiece BPE); give the model's safetensors folder instead"
+            "(SentencePiece BPE with scores); give the model's safetensors folder instead"
         )
-    _add_whole_tokens(backend, tokens, metadata.get("tokenizer.ggml.token_type") or ())
+    _add_whole_tokens(backend, tokens, metadata.get("tokenizer.ggml.token_type", ()))
     backend.post_processor = _ends(metadata, tokens, begins, where)
     names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     special = {name: _token(metadata, key, tokens, where) for name, key in names.items()}
@@ -86,16 +88,19 @@ def build_tokenizer(metadata: Mapping[str, Any], where: str) -> PreTrainedTokeni
 
 def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str], where: str) -> tuple[Tokenizer, bool]:
     """Byte-level BPE, and whether its texts begin with bos unless the file says otherwise."""
-    rule = SPLITTING_RULES.get(metadata.get("tokenizer.ggml.pre", "gpt-2"))
+    rule = SPLITTING_RULES.get(metadata.get("tokenizer.ggml.pre", ""))
     if rule is None or "tokenizer.ggml.merges" not in metadata:
-        lack = "no merges" if rule else f"the splitting rule {metadata['tokenizer.ggml.pre']!r}"
+        lack = "no merges" if rule else f"the splitting rule {metadata.get('tokenizer.ggml.pre')!r}"
         raise TokenizerError(
             f"{where} has {lack}: supported are byte-level vocabularies with merges and one of the rules "
             f"{', '.join(SPLITTING_RULES)}; give the model's safetensors folder instead"
         )
     whole_words = rule in _WHOLE_WORDS_FIRST
     merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
-    backend = Tokenizer(BPE(vocab=_ids(tokens), merges=merges, ignore_merges=whole_words))
+    try:
+        backend = Tokenizer(BPE(vocab=_ids(tokens), merges=merges, ignore_merges=whole_words))
+    except Exception as error:  # tokenizers knows no narrower class
+        raise TokenizerError(f"{where} has merges that don't fit its tokens ({error}): fetch the file again") from error
     if rule in (_GPT2, _GPT2_SINGLE_DIGITS):
         digits = [pre_tokenizers.Digits(individual_digits=True)] if rule == _GPT2_SINGLE_DIGITS else []
         steps = [*digits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
@@ -115,13 +120,13 @@ def _sentencepiece(metadata: Mapping[str, Any], tokens: Sequence[str]) -> Tokeni
     prefix = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
     unknown = tokens[metadata.get("tokenizer.ggml.unknown_token_id", 0)]
     # A control token or a byte written out in text (as "<0x0A>") must not come out of merging its characters.
-    kinds = metadata.get("tokenizer.ggml.token_type") or [_NORMAL] * len(tokens)
+    kinds = metadata.get("tokenizer.ggml.token_type", [_NORMAL] * len(tokens))
     ordinary = {token: index for token, index in ids.items() if kinds[index] == _NORMAL}
-    merges = _merges_by_score(ordinary, metadata.get("tokenizer.ggml.scores") or [0.0] * len(tokens))
+    merges = _merges_by_score(ordinary, metadata["tokenizer.ggml.scores"])
     backend = Tokenizer(BPE(vocab=ids, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(
-        replacement=_SPACE, prepend_scheme="first" if prefix else "never", split=False
-    )
+    # The prefix is a blank of its own, also before a text that begins with one, and returns after every control token.
+    start = [normalizers.Prepend(_SPACE)] if prefix else []
+    backend.normalizer = normalizers.Sequence([*start, normalizers.Replace(" ", _SPACE)])
     strip = [decoders.Strip(content=" ", left=1, right=0)] if prefix else []
     backend.decoder = decoders.Sequence(
         [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *strip]

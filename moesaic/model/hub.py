@@ -1,5 +1,6 @@
 """Base models from the Hugging Face hub: only the files that a dense base consists of, through the hub's own cache."""
 
+import errno
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from moesaic.errors import InputError
+from moesaic.errors import InputError, StorageError
 
 __all__ = ["HUB_FILES", "fetch_base", "is_hub_id"]
 
@@ -36,6 +37,8 @@ HUB_FILES = (
 )
 """Patterns of the files that are fetched; other formats of the same weights stay where they are."""
 
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_OTHER_FORMS = "its folder, a .gguf file or package:NAME"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -47,7 +50,8 @@ def is_hub_id(reference: str) -> bool:
 def fetch_base(repository: str, revision: str | None = None) -> Path:
     """Folder with the files of a hub model, downloaded if the cache lacks them.
 
-    Raises `InputError` if there is no such model or revision, it is gated, or the hub can't be reached.
+    Raises `InputError` if there is no such model or revision, it is gated, or the hub can't be reached,
+    `StorageError` if the cache can't be written.
     """
     named = repository if revision is None else f"{repository} at {revision!r}"
     try:
@@ -63,10 +67,18 @@ def fetch_base(repository: str, revision: str | None = None) -> Path:
             f"the hub has no model {named}, and there is no such folder here: check the spelling, "
             "or log in (hf auth login) if it is private"
         ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        # OSError: what is left once the cases above are out are lost connections, timeouts and refusals of the hub.
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise InputError(
-            f"{named} is neither a folder here nor in the hub's cache, and the hub can't be reached "
-            f"({type(error).__name__}): connect and try again, or fetch it elsewhere and give its folder, a .gguf file "
-            "or package:NAME"
+            f"{named} is neither a folder here nor in the hub's cache, and the hub can't be reached: "
+            f"connect and try again, or fetch it elsewhere and give {_OTHER_FORMS}"
+        ) from error
+    except Exception as error:  # the HTTP library below the hub's client has errors of its own, under changing names
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise StorageError(
+                f"{named} can't be stored in the hub's cache ({error.strerror}: {error.filename}): make room there, "
+                "or set HF_HOME to another place"
+            ) from error
+        raise InputError(
+            f"{named} could not be fetched ({type(error).__name__}: {error}): try again, what has arrived is kept, "
+            f"or give {_OTHER_FORMS}"
         ) from error

@@ -11,6 +11,9 @@ the one with the least squared error. Two points:
    alone, and 16% below plain rounding.
 2. Scales are bf16, as the kernels on Zen keep them, and are rounded before the weights are.
 
+On a Zen CPU vLLM also rounds the activations of int4 matrices to eight bits (one scale per token, kept in bf16),
+although the format does not ask for it; other machines keep them.
+
 The packing is that of compressed-tensors: each value plus 8 as four bits, the lowest bits first along the inputs.
 """
 
@@ -20,7 +23,15 @@ from torch import Tensor
 from moesaic.errors import SchemeError
 from moesaic.model.int8 import check_finite, check_matrix, positive_scale, row_blocks
 
-__all__ = ["GROUP_SIZE", "dequantize_int4", "pack_int4", "quantize_int4", "round_int4", "unpack_int4"]
+__all__ = [
+    "GROUP_SIZE",
+    "check_groups",
+    "dequantize_int4",
+    "pack_int4",
+    "quantize_int4",
+    "round_int4",
+    "unpack_int4",
+]
 
 GROUP_SIZE = 32
 """Weights that share a scale by default."""

@@ -7,7 +7,8 @@ What the kernels of vLLM 0.32 on a CPU do with these numbers, found by probing t
 1. Zen (zentorch) linear layers keep the *weight* scale in bf16; its fused experts and oneDNN keep it in fp32. So we
    round the scale to bf16 before we round the weights: then every kernel computes with exactly the weights we meant.
 2. An *activation* is rounded with its fp32 scale absmax/127, ties to even, everywhere. Zen linear layers then multiply
-   by that scale rounded to bf16; Zen's int8 experts and oneDNN by the fp32 scale.
+   by that scale rounded to bf16; Zen's int8 experts and oneDNN by the fp32 scale. In fp32 and with the right one, a
+   dense model in PyTorch and in vLLM agree in every log-probability to five decimals.
 """
 
 import torch
@@ -15,7 +16,15 @@ from torch import Tensor
 
 from moesaic.errors import SchemeError
 
-__all__ = ["dequantize_int8", "fake_quantize_activations", "quantize_int8"]
+__all__ = [
+    "check_finite",
+    "check_matrix",
+    "dequantize_int8",
+    "fake_quantize_activations",
+    "positive_scale",
+    "quantize_int8",
+    "row_blocks",
+]
 
 _LARGEST = 127  # symmetric: -128 is not used
 _BLOCK_ELEMENTS = 2**20  # rows are rounded in blocks whose fp32 copies stay in the processor's cache
@@ -45,7 +54,7 @@ def quantize_int8(weight_OI: Tensor, *, name: str = "weight") -> tuple[Tensor, T
         absmax_O1 = w_OI.abs().amax(dim=1, keepdim=True)
         check_finite(absmax_O1, name)
         scale_O1[rows] = positive_scale(absmax_O1, _LARGEST)
-        q_OI[rows] = torch.round(w_OI.div_(scale_O1[rows].float()))
+        q_OI[rows] = torch.round(w_OI / scale_O1[rows].float())
     return q_OI, scale_O1
 
 

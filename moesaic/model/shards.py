@@ -9,6 +9,7 @@
 - A file that is not yet complete has a hidden name that no loader looks for.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -211,7 +212,8 @@ class ShardWriter:
         """Remove everything that was written."""
         self._done = True
         for shard in self._shards:
-            shard.file.close()
+            with contextlib.suppress(OSError):  # a full disk cannot take the last buffer, which nobody wants any more
+                shard.file.close()
             shard.path.unlink(missing_ok=True)
         (self.folder / INDEX_NAME).unlink(missing_ok=True)
 

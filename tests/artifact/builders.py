@@ -1,12 +1,14 @@
 """Small sound artifacts and their parts, for the tests beside this file."""
 
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from moesaic.artifact import ArchitectureFacts, ArtifactWriter, Canary, Licence, Lineage, ModelArtifact, Quantization
 
-FILES: Mapping[str, bytes] = {
+FILES: dict[str, bytes] = {
     "config.json": '{"model_type": "gpt_moe", "note": "领域模型"}'.encode(),
     "model.safetensors": bytes(range(256)) * 40,
     "LICENSE-base.txt": b"Apache License",
@@ -64,6 +66,10 @@ FACTS: Mapping[str, Any] = {
 }
 
 
+NEW_FILES = {**FILES, "model.safetensors": b"new weights"}
+"""Another model of the same shape."""
+
+
 def fill(folder: Path, files: Mapping[str, bytes] = FILES) -> None:
     """Write `files` below `folder`."""
     for name, content in files.items():
@@ -72,12 +78,32 @@ def fill(folder: Path, files: Mapping[str, bytes] = FILES) -> None:
 
 
 def build(
-    target: Path, files: Mapping[str, bytes] = FILES, *, overwrite: bool = False, **changes: object
+    target: Path,
+    files: Mapping[str, bytes] = FILES,
+    *,
+    overwrite: bool = False,
+    prepare: Callable[[Path], object] | None = None,
+    **changes: object,
 ) -> ModelArtifact:
-    """Build an artifact of `files` at `target`."""
+    """Build an artifact of `files` at `target`; `prepare` gets the folder just before it is committed."""
     with ArtifactWriter(target, overwrite=overwrite) as writer:
         fill(writer.folder, files)
+        if prepare is not None:
+            prepare(writer.folder)
+
         return writer.commit(**{**FACTS, **changes})
+
+
+def names(folder: Path) -> list[str]:
+    """What stands in `folder`, hidden entries too, in order."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def run_python(code: str, *arguments: object) -> "subprocess.Popen[str]":
+    """Start a process of this project's Python, with pipes; the caller ends it."""
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2], stdin=pipe, stdout=pipe, text=True)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,47 @@
+"""Engines: what computes tokens, behind one protocol. Importing this package loads neither torch nor vLLM.
+
+engine.py              Engine, the protocol, with capabilities, states and limits
+request.py             what is asked and answered
+validation.py          the one place that refuses a request
+vllm_engine.py         VllmEngine: serves
+transformers_engine.py TransformersEngine: the plain reference
+scripted_engine.py     ScriptedEngine: a double for tests
+"""
+
+from moesaic.server.engine.engine import Capability, Engine, EngineLimits, EngineLoad, EngineState, Tokenizer
+from moesaic.server.engine.request import (
+    Delta,
+    FinishReason,
+    GenerateRequest,
+    SamplingParameters,
+    TokenLogprob,
+    Usage,
+)
+from moesaic.server.engine.scripted_engine import ScriptedEngine, ScriptedReply, running
+from moesaic.server.engine.transformers_engine import TransformersEngine, TransformersSettings
+from moesaic.server.engine.validation import validate
+from moesaic.server.engine.vllm_engine import VllmEngine
+from moesaic.server.engine.vllm_settings import VllmSettings
+
+__all__ = [
+    "Capability",
+    "Delta",
+    "Engine",
+    "EngineLimits",
+    "EngineLoad",
+    "EngineState",
+    "FinishReason",
+    "GenerateRequest",
+    "SamplingParameters",
+    "ScriptedEngine",
+    "ScriptedReply",
+    "TokenLogprob",
+    "Tokenizer",
+    "TransformersEngine",
+    "TransformersSettings",
+    "Usage",
+    "VllmEngine",
+    "VllmSettings",
+    "running",
+    "validate",
+]

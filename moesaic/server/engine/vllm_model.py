@@ -194,7 +194,9 @@ class GPTMoEForCausalLM(LlamaForCausalLM, MixtureOfExperts):
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix, layer_type=GPTMoEDecoderLayer)
-        mixtures = [layer.mlp for layer in self.model.layers if isinstance(getattr(layer, "mlp", None), ResidualMixture)]
+        mixtures = [
+            layer.mlp for layer in self.model.layers if isinstance(getattr(layer, "mlp", None), ResidualMixture)
+        ]
         config = vllm_config.model_config.hf_config
         self.moe_layers = [mixture.experts for mixture in mixtures]
         self.num_moe_layers = len(mixtures)

@@ -1,5 +1,6 @@
 """Machines are described by small trees of files, as containers and processors of several kinds show them."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesaic.server.engine import hardware
-from moesaic.server.engine.hardware import Gpu, Machine, read_bandwidth
+from moesaic.server.engine.hardware import Gpu, Machine, parse_cpu_list, read_bandwidth
 
 GIB = 2**30
 ZEN_FLAGS = "fpu avx2 avx512f avx512_bf16 avx512_vnni"
@@ -84,7 +85,8 @@ def test_knows_nothing_of_an_empty_tree(tmp_path: Path) -> None:
     assert machine.cpu_model == "unknown"
     assert machine.memory_total_bytes == machine.memory_available_bytes == 0
     assert machine.physical_cpus == (3,)
-    assert machine.threads == machine.numa_nodes == 1
+    assert machine.numa_cpus == ((3,),)
+    assert machine.threads == 1
 
 
 def test_counts_a_core_with_two_threads_once(tmp_path: Path) -> None:
@@ -92,12 +94,12 @@ def test_counts_a_core_with_two_threads_once(tmp_path: Path) -> None:
     topology = {
         f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list": f"{text}\n" for cpu, text in siblings.items()
     }
-    nodes = {f"sys/devices/system/node/node{node}/cpulist": f"{text}\n" for node, text in enumerate(("0-1,4", "2-6"))}
+    nodes = {f"sys/devices/system/node/node{node}/cpulist": f"{text}\n" for node, text in enumerate(("0,4", "1-3,5-6"))}
     root = write(tmp_path, topology | nodes)
 
     assert Machine.detect(root, cpus=[0, 1, 2, 4, 5]).physical_cpus == (2, 4, 5)
-    assert Machine.detect(root, cpus=[0, 4]).numa_nodes == 2
-    assert Machine.detect(root, cpus=[0, 1]).numa_nodes == 1
+    assert Machine.detect(root, cpus=[0, 1, 2, 4, 5]).numa_cpus == ((4,), (2, 5))
+    assert Machine.detect(root, cpus=[1, 2]).numa_cpus == ((1, 2),)
 
 
 def test_a_version_2_group_limits_memory_and_cpus(tmp_path: Path) -> None:
@@ -199,9 +201,9 @@ def test_knows_what_vllm_was_built_for(
     def version(name: str) -> str:
         if name in packages:
             return packages[name]
-        raise hardware.importlib.metadata.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(hardware.importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "version", version)
     machine = Machine.detect(tmp_path, cpus=[0])
 
     assert machine.packages == packages
@@ -229,7 +231,13 @@ def test_reads_lists_of_cpus(cpus: set[int]) -> None:
             ranges.append([cpu, cpu])
     text = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
 
-    assert hardware._numbers(text) == cpus
+    assert parse_cpu_list(text) == tuple(ordered)
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "3-x", "-", "1;2"])
+def test_refuses_what_is_no_list_of_cpus(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        parse_cpu_list(text)
 
 
 def test_detecting_imports_nothing_heavy() -> None:

