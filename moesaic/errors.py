@@ -90,9 +90,10 @@ class DamagedArtifactError(ArtifactError):
 
 
 class CanaryError(ArtifactError):
-    """The loaded weights do not compute the log-probabilities that the artifact promises.
+    """The loaded weights do not compute what the artifact promises.
 
-    `difference` is the mean |Δ log-probability| that was seen (nats), `threshold` the largest that is accepted.
+    `difference` is the mean |Δ log-probability| that was seen (nats), or the relative error of an expert probe;
+    `threshold` is the largest that is accepted.
     """
 
     def __init__(self, message: str, *, difference: float, threshold: float) -> None:

@@ -7,7 +7,7 @@ It is the contract between training and serving, and it loads no torch: it store
 - `Manifest` and its records are what `moesaic.json` says; `Canary` is what loaded weights must reproduce.
 """
 
-from moesaic.artifact.canary import Canary
+from moesaic.artifact.canary import Canary, ExpertProbe
 from moesaic.artifact.folder import ModelArtifact, Progress
 from moesaic.artifact.manifest import (
     FORMAT_VERSION,
@@ -28,6 +28,7 @@ __all__ = [
     "ArchitectureFacts",
     "ArtifactWriter",
     "Canary",
+    "ExpertProbe",
     "FileRecord",
     "Licence",
     "Lineage",

@@ -232,6 +232,11 @@ class Manifest(Record):
         if self.canary is not None and max(map(max, self.canary.sequences)) >= self.architecture.vocab_size:
             raise InputError(f"the canary's token ids must be below vocab_size ({self.architecture.vocab_size})")
 
+        mixtures = {layer for layer, experts in enumerate(self.architecture.experts_per_layer) if experts}
+        probed = {probe.layer for probe in self.canary.probes} if self.canary is not None else set()
+        if not probed <= mixtures:
+            raise InputError(f"the canary probes the layers {sorted(probed)}, but the mixtures are {sorted(mixtures)}")
+
     @property
     def digest(self) -> str:
         """Identity of the artifact: sha256 (hexadecimal) over the canonical JSON of all that the manifest says."""

@@ -156,9 +156,11 @@ def verify(
         opened.verify(lambda _, done, total: progress("check digests", done, total))
         if weights and opened.manifest.canary is not None:
             from moesaic.model.canary import replay_plain
+            from moesaic.model.probes import replay_probes
 
             progress("canary", 0, 1)
             difference = opened.manifest.canary.check(replay_plain(opened))
+            opened.manifest.canary.check_probes(replay_probes(opened))
             progress("canary", 1, 1)
     files = len(opened.manifest.files)
     if as_json:

@@ -22,6 +22,7 @@ from moesaic.artifact import Canary, ModelArtifact
 from moesaic.errors import TokenizerError
 from moesaic.model.checkpoint import layer_tensors, open_weights
 from moesaic.model.emulation import emulate_int8_activations, int8_activation_matrices
+from moesaic.model.probes import make_probes
 from moesaic.model.shards import ShardReader, TensorSource
 
 __all__ = [
@@ -86,6 +87,7 @@ def make_canary(folder: Path, sequences: Iterable[Sequence[int]], *, dtype: str)
 
     How much rounding may cost differs from model to model (int8 activations amplify it), so it is measured: the plain
     form runs once more with every intermediate result in bf16, and the threshold is one and a half times the difference.
+    A GPT-MoE's canary has expert probes as well (see `moesaic.model.probes`).
     """
     sequences = tuple(tuple(sequence) for sequence in sequences)
     logprobs, emulated = _replay(folder, sequences, torch.float32)
@@ -99,6 +101,7 @@ def make_canary(folder: Path, sequences: Iterable[Sequence[int]], *, dtype: str)
         logprobs=tuple(tuple(row) for row in logprobs),
         threshold=threshold,
         computed_with="PyTorch fp32, int8 activations emulated" if emulated else "PyTorch fp32",
+        probes=make_probes(folder),
     )
 
 

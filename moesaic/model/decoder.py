@@ -54,7 +54,7 @@ class GPTMoEPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_attention_backend = True
     # Near ties decide which expert runs: the router keeps fp32 weights in a model of any precision.
-    _keep_in_fp32_modules_strict = {"gate", "coefficients"}
+    _keep_in_fp32_modules_strict = {"mlp.gate.weight", "mlp.gate.bias", "mlp.coefficients"}
     _can_record_outputs = {
         "router_logits": OutputRecorder(GPTMoERouter, index=0),
         "hidden_states": GPTMoEDecoderLayer,

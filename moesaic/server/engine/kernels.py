@@ -95,7 +95,7 @@ class WeightFacts:
     intermediate_size: int = _TILE
     """Inner width of an expert or of the dense MLP, as far as one tensor-parallel process holds it."""
     bfloat16: bool = True
-    """Whether activations are bf16; otherwise they are fp32."""
+    """Whether activations are bf16."""
 
     @classmethod
     def of(
@@ -137,7 +137,7 @@ def kernel_plan(
         machine: the machine that will serve it.
         config: the artifact's `config.json`; without it, sizes are taken to suit and mixtures to be residual.
         force: "auto", or "bf16" to serve a bf16 copy of a quantized artifact even where it would run as it is.
-        dtype: activations of the engine: "auto" (the artifact's own), "bfloat16" or "float32".
+        dtype: activations of the engine: "auto" (the artifact's own), "bfloat16", "float32", ….
         tensor_parallel: number of processes that share each matrix.
 
     Raises:
@@ -271,7 +271,7 @@ def _cpu_int4_experts(weights: WeightFacts, *, amx: bool, zen: bool) -> _Choice:
     if not zen:
         return _Choice(obstacle="int4 experts need an AMD Zen 4 or later with zentorch")
 
-    lacks = "VLLM_CPU_INT4_W4A8 is 0" if not allowed else "the engine computes in float32"
+    lacks = "VLLM_CPU_INT4_W4A8 is 0" if not allowed else "the engine computes in another type"
     if allowed and weights.bfloat16:
         lacks = "this mixture without a residual MLP has one"
     return _Choice(obstacle=f"int4 experts need bf16, 8-bit activations and two active experts, and {lacks}")

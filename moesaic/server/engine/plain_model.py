@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from transformers import DynamicCache
 
+from moesaic.artifact import ExpertProbe
 from moesaic.model.plain import load_plain
+from moesaic.model.probes import run_probe
 from moesaic.server.engine.request import SamplingParameters
 from moesaic.server.engine.token_sampler import Drawn, TokenSampler
 
@@ -56,6 +58,12 @@ class PlainModel:
             target_S1 = torch.tensor(wanted[begin : begin + len(piece)]).unsqueeze(-1)
             logprobs += logp_SV.gather(-1, target_S1).squeeze(-1).tolist()
         return logprobs
+
+    def run_probes(self, probes: Sequence[ExpertProbe]) -> list[list[list[float]]]:
+        """What the mixture layers give for expert probes."""
+        options = {"hidden_size": int(self._model.config.hidden_size), "dtype": self._model.dtype}
+        layers = self._model.model.layers
+        return [run_probe(layers[probe.layer].mlp, probe.seed, probe.tokens, **options) for probe in probes]
 
 
 class PlainPrompt:

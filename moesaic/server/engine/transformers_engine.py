@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moesaic.artifact import ModelArtifact
+from moesaic.artifact import ExpertProbe, ModelArtifact
 from moesaic.errors import EngineDeadError, EngineError, InputError
 from moesaic.server.engine.canary_replay import replay_canary
 from moesaic.server.engine.engine import Capability, EngineLimits, EngineLoad, EngineState
@@ -104,7 +104,7 @@ class TransformersEngine:
             try:
                 self._model = await asyncio.to_thread(self._load)
                 dtype = self.settings.dtype
-                self.canary_difference = await replay_canary(self.artifact, self._score, dtype)
+                self.canary_difference = await replay_canary(self.artifact, self._score, self._probe, dtype)
             except BaseException as error:
                 self._model = None
                 self._lifecycle.failed(f"it did not start ({type(error).__name__}: {error})")
@@ -162,6 +162,10 @@ class TransformersEngine:
         return [
             await asyncio.to_thread(model.logprobs, sequence) if len(sequence) > 1 else [] for sequence in sequences
         ]
+
+    async def _probe(self, probes: Sequence[ExpertProbe]) -> list[list[list[float]]]:
+        assert self._model is not None
+        return await asyncio.to_thread(self._model.run_probes, probes)
 
     async def _generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
         from moesaic.server.engine.plain_model import PlainPrompt

@@ -3,7 +3,11 @@
 Nothing of vLLM's own types leaves it: requests and deltas are ours, and so are the errors.
 """
 
+import atexit
+import functools
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,12 +26,16 @@ from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 from vllm.v1.engine.output_processor import RequestOutputCollector
 from vllm.v1.metrics.loggers import StatLoggerBase
 
+from moesaic.artifact import ExpertProbe
 from moesaic.errors import EngineDeadError, EngineError, EngineOverloadedError
 from moesaic.server.engine.engine import EngineLoad
 from moesaic.server.engine.engine_process import EngineProcess, hand_to_vllm
 from moesaic.server.engine.request import Delta, FinishReason, GenerateRequest, TokenLogprob, Usage
 
 __all__ = ["Stream", "VllmClient"]
+
+_LONGEST_SOCKET_PATH = 107
+_SOCKET_NAME_CHARACTERS = 40
 
 _environment_lock = threading.Lock()
 
@@ -124,6 +132,7 @@ class VllmClient:
 
     def __init__(self, options: Mapping[str, Any], process: EngineProcess) -> None:
         self._gauge = _Gauge()
+        _keep_sockets_private()
         arguments = AsyncEngineArgs(**options)
         with _environment_restored() as changes:
             config = arguments.create_engine_config()
@@ -199,6 +208,17 @@ class VllmClient:
         )
         return await self._add(name, sequence[:-1], parameters, 0)
 
+    async def run_probes(self, probes: Sequence[ExpertProbe]) -> list[list[list[float]]]:
+        """What the loaded mixture layers give for expert probes; see `moesaic.server.engine.probe_worker`."""
+        requests = [(probe.layer, probe.seed, list(probe.tokens)) for probe in probes]
+        try:
+            by_rank = await self._llm.collective_rpc("run_expert_probes", args=(requests,))
+        except VllmDeadError as error:
+            raise EngineDeadError("vLLM's engine process ended") from error
+        except Exception as error:  # vLLM hands over whatever its worker met
+            raise EngineError(f"vLLM failed on the expert probes: {type(error).__name__}: {error}") from error
+        return cast(list[list[list[float]]], by_rank[0])
+
     async def abort(self, internal_ids: Sequence[str]) -> None:
         """End requests by vLLM's own names; each gets a last output that says so."""
         if not self.dead:
@@ -210,6 +230,14 @@ class VllmClient:
         # vLLM's engine shuts down again when it is collected, which may be after its modules are gone.
         self._llm.shutdown = lambda timeout=None: None
 
+    def release(self) -> None:
+        """Close what vLLM leaves open; after `shutdown`, in the event loop."""
+        resources = self._llm.engine_core.resources
+        for socket in (resources.input_socket, resources.output_socket):
+            if socket is not None:
+                socket.close(linger=0)  # an open one would let the next line wait for ever
+        resources.ctx.term()
+
     async def _add(self, name: str, prompt: Sequence[int], parameters: SamplingParams, priority: int) -> Stream:
         try:
             collector = await self._llm.add_request(name, tokens_input(list(prompt)), parameters, priority=priority)
@@ -220,6 +248,18 @@ class VllmClient:
         except (VLLMClientError, ValueError) as error:
             raise EngineError(f"vLLM refuses the request: {error}") from error
         return Stream(collector)
+
+
+@functools.cache
+def _keep_sockets_private() -> None:
+    """Give vLLM's sockets a folder of this process: it would leave them in the folder that everybody writes to."""
+    if "VLLM_RPC_BASE_PATH" in os.environ:
+        return
+
+    folder = tempfile.mkdtemp(prefix="moesaic-")
+    if len(folder) + _SOCKET_NAME_CHARACTERS < _LONGEST_SOCKET_PATH:
+        os.environ["VLLM_RPC_BASE_PATH"] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 @contextmanager

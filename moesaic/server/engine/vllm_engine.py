@@ -184,7 +184,9 @@ class VllmEngine:
         self._watcher = asyncio.create_task(self._watch(run))
         await asyncio.to_thread(lambda: self.tokenizer)
         self._context_length = min(self._context_length, run.client.context_length)
-        self.canary_difference = await replay_canary(self.artifact, self._score, self.settings.dtype)
+        self.canary_difference = await replay_canary(
+            self.artifact, self._score, run.client.run_probes, self.settings.dtype
+        )
 
     async def _generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
         async with self._opened(request.request_id, lambda client: client.submit(request)) as stream:

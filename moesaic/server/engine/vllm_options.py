@@ -2,19 +2,21 @@
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 from moesaic.artifact import ModelArtifact
 from moesaic.errors import InputError, MissingDependencyError
 from moesaic.server.engine.hardware import Machine
 from moesaic.server.engine.kernels import Backend, ExpertsPlan, kernel_plan
-from moesaic.server.engine.materialize import materialize
+from moesaic.server.engine.materialize import default_cache_folder, materialize
 from moesaic.server.engine.runtime import engine_environment
 from moesaic.server.engine.seeds import CPU_WORKER
 from moesaic.server.engine.vllm_settings import VllmSettings
 
 __all__ = ["choose_artifact", "computes_on_cpu", "engine_options", "process_environment", "process_modules"]
 
+_PROBE_WORKER = "moesaic.server.engine.probe_worker.ProbeWorker"
 _SINGLE_PROCESS_EXECUTOR = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 _BLOCK_TOKENS = 128  # vLLM's block on a CPU; blocks of a GPU are smaller
 _FIT_CACHE = -1  # vLLM then takes the longest context that the cache holds
@@ -73,6 +75,7 @@ def engine_options(artifact: ModelArtifact, settings: VllmSettings, machine: Mac
         "enforce_eager": not settings.compile,
         "tensor_parallel_size": settings.tensor_parallel,
         "enable_lora": False,
+        "worker_extension_cls": _PROBE_WORKER,
         "trust_remote_code": False,
         "seed": 0,
     }
@@ -104,14 +107,17 @@ def _dtype(artifact: ModelArtifact, settings: VllmSettings) -> str:
     return artifact.manifest.architecture.dtype if settings.dtype == "auto" else settings.dtype
 
 
-def process_environment(settings: VllmSettings, machine: Machine) -> dict[str, str]:
+def process_environment(settings: VllmSettings, machine: Machine, temporary_folder: Path) -> dict[str, str]:
     """The whole environment of the computing process: ours, what speed needs, and quiet defaults."""
     defaults = {
+        # Compiled code is kept, unlike everything else that is temporary.
+        "TORCHINDUCTOR_CACHE_DIR": str(default_cache_folder().parent / "compiled"),
         "VLLM_NO_USAGE_STATS": "1",  # what is served here is nobody else's business
         "VLLM_HOST_IP": "127.0.0.1",
         "TOKENIZERS_PARALLELISM": "false",
     }
     fixed = {
+        "TMPDIR": str(temporary_folder),
         "VLLM_CONFIGURE_LOGGING": "1",  # its output is a log file
         # What vLLM would set in this process for the children that it starts; this child starts before.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moesaic.artifact import ModelArtifact
@@ -36,10 +39,12 @@ class VllmRun:
     def __init__(self, artifact: ModelArtifact, settings: VllmSettings, machine: Machine) -> None:
         self._artifact = artifact
         self._options = engine_options(artifact, settings, machine)
-        environment = process_environment(settings, machine)
+        self._folder = Path(tempfile.mkdtemp(prefix="moesaic-engine-"))
         self.log = EngineLog(settings.log_file)
         self.process = EngineProcess(
-            environment=environment, log=self.log.path, modules=process_modules(artifact, machine)
+            environment=process_environment(settings, machine, self._folder),
+            log=self.log.path,
+            modules=process_modules(artifact, machine),
         )
         self.log.take_over()
 
@@ -109,6 +114,7 @@ class VllmRun:
         self.process.kill()
         self.process.join()
         self.process.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _discard(building: "asyncio.Future[VllmClient]") -> None:

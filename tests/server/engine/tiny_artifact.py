@@ -1,6 +1,7 @@
 """A tiny perturbed GPT-MoE as an artifact: the pyramid 4 and 8, every expert different, a tokenizer of bytes."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -14,7 +15,7 @@ from moesaic.model.canary import make_canary
 from moesaic.model.causal_lm import GPTMoEForCausalLM
 from moesaic.model.config import GPTMoEConfig
 
-__all__ = ["CONTEXT_LENGTH", "END", "VOCAB_SIZE", "write_artifact"]
+__all__ = ["CONTEXT_LENGTH", "END", "VOCAB_SIZE", "write_artifact", "write_tokenizer"]
 
 VOCAB_SIZE = 320
 CONTEXT_LENGTH = 512
@@ -24,10 +25,11 @@ _EXPERTS = [0, 4, 0, 8]
 _CANARY = (tuple(range(20, 60)), tuple(range(200, 160, -1)), tuple("合同双方应当".encode()))
 
 
-def write_artifact(target: Path, *, dtype: torch.dtype = torch.float32) -> ModelArtifact:
-    """Write the artifact; its sizes suit every kernel of vLLM on a CPU."""
+def write_artifact(target: Path, *, dtype: torch.dtype = torch.float32, **variant: Any) -> ModelArtifact:
+    """Write the artifact; its sizes suit every kernel of vLLM on a CPU. `variant` sets further configuration fields."""
     torch.manual_seed(7)
     config = GPTMoEConfig(
+        **variant,
         vocab_size=VOCAB_SIZE,
         hidden_size=64,
         intermediate_size=96,
@@ -47,7 +49,7 @@ def write_artifact(target: Path, *, dtype: torch.dtype = torch.float32) -> Model
     parameters = sum(parameter.numel() for parameter in model.parameters())
     with ArtifactWriter(target) as writer:
         model.save_pretrained(writer.folder)
-        _write_tokenizer(writer.folder)
+        write_tokenizer(writer.folder)
         return writer.commit(
             name="tiny",
             architecture=ArchitectureFacts(
@@ -75,8 +77,8 @@ def write_artifact(target: Path, *, dtype: torch.dtype = torch.float32) -> Model
         )
 
 
-def _write_tokenizer(folder: Path) -> None:
-    """Tokens 0 to 255 are bytes in the order of their characters, 256 ends a text, the rest have no text."""
+def write_tokenizer(folder: Path) -> None:
+    """Write a byte-level tokenizer: tokens 0 to 255 are bytes in the order of their characters, 256 ends a text."""
     vocabulary = {token: rank for rank, token in enumerate([*sorted(ByteLevel.alphabet()), "<|end|>"])}
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
