@@ -25,7 +25,8 @@ from typing import Any
 from moesaic.artifact import ModelArtifact
 from moesaic.errors import EngineError
 from moesaic.server.engine.hardware import Machine
-from moesaic.server.engine.vllm_options import choose_artifact, engine_options, process_environment
+from moesaic.server.engine.runtime import engine_environment
+from moesaic.server.engine.vllm_options import choose_artifact, engine_options
 from moesaic.server.engine.vllm_settings import VllmSettings
 
 __all__ = ["Operation", "StepProfile", "profile_decode_step"]
@@ -67,7 +68,7 @@ def profile_decode_step(
     Raises:
         EngineError: the process failed; the message has the end of its log.
     """
-    environment = process_environment(settings, machine) | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    environment = _environment(settings, machine)
     with tempfile.TemporaryDirectory(prefix="moesaic-profile-") as folder:
         target, log = Path(folder, "profile.json"), Path(folder, "log")
         command = [sys.executable, "-m", "benchmarks.decode_profile", str(artifact.folder), "--json", str(target)]
@@ -96,8 +97,8 @@ def _main() -> None:
     machine = Machine.detect()
     if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") != "0":
         # Preloaded libraries and places of threads count from the start of a process on.
-        environment = process_environment(settings, machine) | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.decode_profile", *sys.argv[1:]], environment)
+        command = [sys.executable, "-m", "benchmarks.decode_profile", *sys.argv[1:]]
+        os.execve(sys.executable, command, _environment(settings, machine))
     artifact = choose_artifact(ModelArtifact.open(options.artifact), settings, machine)
     llm = _engine(artifact, settings, machine)
     profiles = [_profile(llm, count, options.steps, options.top) for count in options.streams or [1]]
@@ -106,6 +107,12 @@ def _main() -> None:
     else:
         for profile in profiles:
             _show(profile)
+
+
+def _environment(settings: VllmSettings, machine: Machine) -> dict[str, str]:
+    """The environment of the engine's process, but with the engine core inside of it."""
+    quiet = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": "127.0.0.1"}
+    return os.environ | engine_environment(machine, settings) | quiet
 
 
 def _engine(artifact: ModelArtifact, settings: VllmSettings, machine: Machine) -> Any:

@@ -29,11 +29,15 @@ def generate(
     top_p: Annotated[float, typer.Option(help="Draw from the smallest set of tokens with this probability.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Makes drawing reproducible.")] = None,
     system: Annotated[str | None, typer.Option(help="Instruction that precedes the prompt.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="auto, vllm, or transformers (slow reference).")] = "auto",
     experts: Annotated[str, typer.Option(help="auto, or bf16 to serve a bf16 copy of a quantized artifact.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Type of activations: auto, bfloat16 or float32.")] = "auto",
-    compile_model: Annotated[bool, typer.Option("--compile", help="Compile the model; the first start takes minutes.")] = False,
+    compile_model: Annotated[
+        bool, typer.Option("--compile", help="Compile the model; the first start takes minutes.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")] = False,
 ) -> None:
     """Answer one prompt, streaming, after the artifact's canary was replayed through the engine.

@@ -13,7 +13,7 @@ from moesaic.artifact import ModelArtifact
 from moesaic.cli.progress import shown_progress
 
 if TYPE_CHECKING:
-    from moesaic.model.upcycling import UpcycleOptions
+    pass
 
 __all__ = ["app", "info", "pack", "quantize", "upcycle", "verify"]
 
@@ -39,14 +39,20 @@ def upcycle(
     base: Base,
     out: Out,
     experts: Annotated[int, typer.Option(help="Routed experts of a mixture layer.")] = 4,
-    experts_last: Annotated[int | None, typer.Option(help="Experts of the last mixtures; twice as many if not given.")] = None,
+    experts_last: Annotated[
+        int | None, typer.Option(help="Experts of the last mixtures; twice as many if not given.")
+    ] = None,
     last: Annotated[int, typer.Option(help="How many mixtures count as the last ones.")] = 2,
     interval: Annotated[int, typer.Option(help="Every how many layers a mixture stands.")] = 2,
     offset: Annotated[int, typer.Option(help="Index of the first mixture layer.")] = 1,
     router_std: Annotated[float, typer.Option(help="Standard deviation of the fresh router.")] = 0.02,
-    drop_ratio: Annotated[float, typer.Option(help="Share of each expert's channels to re-initialise; 0 keeps the function.")] = 0.0,
+    drop_ratio: Annotated[
+        float, typer.Option(help="Share of each expert's channels to re-initialise; 0 keeps the function.")
+    ] = 0.0,
     noise: Annotated[float, typer.Option(help="Noise on the experts, in standard deviations of each matrix.")] = 0.0,
-    coefficient_bias: Annotated[float, typer.Option(help="Initial weight (logit) of the residual over the routed branch.")] = 2.0,
+    coefficient_bias: Annotated[
+        float, typer.Option(help="Initial weight (logit) of the residual over the routed branch.")
+    ] = 2.0,
     seed: Annotated[int, typer.Option(help="Seed of router, dropping and noise.")] = 0,
     dtype: DType = "bfloat16",
     revision: Revision = None,
@@ -160,7 +166,8 @@ def verify(
 
             progress("canary", 0, 1)
             difference = opened.manifest.canary.check(replay_plain(opened))
-            opened.manifest.canary.check_probes(replay_probes(opened))
+            probes = opened.manifest.canary.probes
+            opened.manifest.canary.check_probes(replay_probes(opened.folder, probes))
             progress("canary", 1, 1)
     files = len(opened.manifest.files)
     if as_json:
@@ -184,7 +191,7 @@ def _show(artifact: ModelArtifact, as_json: bool) -> None:
     table = Table(title=str(artifact.folder), show_header=False, title_justify="left")
     rows = {
         "architecture": f"{facts.architecture}, {facts.num_hidden_layers} layers, context {facts.context_length}",
-        "parameters": f"{facts.parameters_total / 1e6:.1f} M, of which a token uses {facts.parameters_active / 1e6:.1f} M",
+        "parameters": f"{facts.parameters_total / 1e6:.1f} M, a token uses {facts.parameters_active / 1e6:.1f} M",
         "mixtures": _mixtures(facts.experts_per_layer),
         "precision": quantization.scheme if quantization else facts.dtype,
         "weights": f"{weights / 1e6:.1f} MB",

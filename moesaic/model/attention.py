@@ -46,7 +46,7 @@ class GPTMoEAttention(LlamaAttention):
         past_key_values: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attend. `hidden_states` is [B, S, D]; returns [B, S, D] and the attention weights where they were computed."""
+        """Attend over `hidden_states` [B, S, D]; returns [B, S, D] and the attention weights if they were computed."""
         assert position_embeddings is not None
         heads = (*hidden_states.shape[:-1], -1, self.head_dim)
         q_BSNH = self.q_proj(hidden_states).view(heads)

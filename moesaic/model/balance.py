@@ -26,9 +26,7 @@ def expert_load(index_T: torch.Tensor, num_experts: int, mask_T: torch.Tensor | 
     return torch.bincount(index_T, minlength=num_experts).float()
 
 
-def load_balancing_loss(
-    z_TE: torch.Tensor, index_T: torch.Tensor, mask_T: torch.Tensor | None = None
-) -> torch.Tensor:
+def load_balancing_loss(z_TE: torch.Tensor, index_T: torch.Tensor, mask_T: torch.Tensor | None = None) -> torch.Tensor:
     """E * sum_e f_e P_e (Switch, arXiv:2101.03961, equations 4 to 6): 1 at perfect balance, E at collapse.
 
     f_e is the share of tokens sent to expert e (no gradient), P_e the mean router probability over all experts. Both

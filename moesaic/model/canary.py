@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 CANARY_TEXTS = (
-    "A bridge carries more than its own weight. The engineer who designs it must know the heaviest lorry, the strongest "
-    "wind and the oldest bolt, and then add a margin for everything that nobody thought of.",
+    "A bridge carries more than its own weight. The engineer who designs it must know the heaviest lorry, the "
+    "strongest wind and the oldest bolt, and then add a margin for everything that nobody thought of.",
     "def running_mean(values):\n    total, means = 0.0, []\n    for count, value in enumerate(values, start=1):\n"
     "        total += value\n        means.append(total / count)\n    return means\n",
     "The tenant shall return the premises in the condition in which they were received, fair wear and tear excepted, "
@@ -46,10 +46,10 @@ CANARY_TEXTS = (
     "group costs 2 euros, so they cost 8 euros in total.",
     "春天来了，河边的柳树发出了新芽。孩子们放下书包，跑到草地上放风筝，老人坐在长椅上晒太阳，慢慢地聊着去年的收成。",
     "合同双方应当按照约定全面履行自己的义务。当事人一方不履行合同义务的，应当承担继续履行、采取补救措施或者赔偿损失等责任。",
-    "Patients with a history of liver disease should begin with half of the usual dose, and their blood should be tested "
-    "after two weeks of treatment before the dose is raised.",
-    "SELECT customer, SUM(amount) AS total FROM orders WHERE placed >= '2024-01-01' GROUP BY customer HAVING SUM(amount) "
-    "> 1000 ORDER BY total DESC LIMIT 10;",
+    "Patients with a history of liver disease should begin with half of the usual dose, and their blood should be "
+    "tested after two weeks of treatment before the dose is raised.",
+    "SELECT customer, SUM(amount) AS total FROM orders WHERE placed >= '2024-01-01' GROUP BY customer "
+    "HAVING SUM(amount) > 1000 ORDER BY total DESC LIMIT 10;",
 )
 """Prose, code, law, arithmetic, medicine and SQL in English, prose and law in Chinese: written for this purpose."""
 
@@ -64,8 +64,8 @@ def canary_sequences(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> tup
         ids = tokenizer.encode(text, add_special_tokens=False)
         if not ids or max(ids) >= vocab_size:
             raise TokenizerError(
-                f"the tokenizer gives {'no token' if not ids else f'token {max(ids)}'} for {text[:30]!r}, but the model "
-                f"knows tokens 0 to {vocab_size - 1}: the tokenizer belongs to another model"
+                f"the tokenizer gives {'no token' if not ids else f'token {max(ids)}'} for {text[:30]!r}, but the "
+                f"model knows tokens 0 to {vocab_size - 1}: the tokenizer belongs to another model"
             )
         sequences.append(tuple((ids * (_TOKENS // len(ids) + 1))[:_TOKENS]))
     return tuple(sequences)
@@ -86,18 +86,18 @@ def make_canary(folder: Path, sequences: Iterable[Sequence[int]], *, dtype: str)
     """Canary of the model in `folder` (configuration and weights; plain or quantized), to be served in `dtype`.
 
     How much rounding may cost differs from model to model (int8 activations amplify it), so it is measured: the plain
-    form runs once more with every intermediate result in bf16, and the threshold is one and a half times the difference.
+    form runs once more with every intermediate result in bf16, and the threshold is 1.5 times the difference.
     A GPT-MoE's canary has expert probes as well (see `moesaic.model.probes`).
     """
-    sequences = tuple(tuple(sequence) for sequence in sequences)
-    logprobs, emulated = _replay(folder, sequences, torch.float32)
+    fixed = tuple(tuple(sequence) for sequence in sequences)
+    logprobs, emulated = _replay(folder, fixed, torch.float32)
     if emulated or dtype != "float32":
-        rounded, _ = _replay(folder, sequences, torch.bfloat16)
+        rounded, _ = _replay(folder, fixed, torch.bfloat16)
         threshold = canary_threshold("bfloat16", mean_difference(logprobs, rounded))
     else:
         threshold = canary_threshold(dtype)
     return Canary(
-        sequences=sequences,
+        sequences=fixed,
         logprobs=tuple(tuple(row) for row in logprobs),
         threshold=threshold,
         computed_with="PyTorch fp32, int8 activations emulated" if emulated else "PyTorch fp32",
@@ -117,9 +117,7 @@ def replay_plain(artifact: ModelArtifact) -> list[list[float]]:
     return _replay(artifact.folder, artifact.manifest.canary.sequences, torch.float32)[0]
 
 
-def _replay(
-    folder: Path, sequences: Sequence[Sequence[int]], dtype: torch.dtype
-) -> tuple[list[list[float]], bool]:
+def _replay(folder: Path, sequences: Sequence[Sequence[int]], dtype: torch.dtype) -> tuple[list[list[float]], bool]:
     """Log-probabilities of the model in `folder`, and whether int8 activations were emulated."""
     config = AutoConfig.from_pretrained(folder)
     quantization = getattr(config, "quantization_config", None)
@@ -137,7 +135,7 @@ def teacher_forced_logprobs(
     int8_inputs: frozenset[str] = frozenset(),
     dtype: torch.dtype = torch.float32,
 ) -> list[list[float]]:
-    """log p(token j+1 | tokens 0..j) in nats for every position of every sequence, one layer at a time.
+    """Log p(token j+1 | tokens 0..j) in nats for every position of every sequence, one layer at a time.
 
     `int8_inputs` names the matrices whose inputs are rounded as the serving kernels do; `dtype` is what the layers
     compute in. Sequences of one length run together.

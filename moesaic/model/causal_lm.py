@@ -60,9 +60,7 @@ class GPTMoEForCausalLM(GPTMoEPreTrainedModel, GenerationMixin):
         """
         wants_router = self.config.output_router_logits if output_router_logits is None else output_router_logits
         records = bool(self.mixtures) and (wants_router or self.training)
-        outputs = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, output_router_logits=records, **kwargs
-        )
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, output_router_logits=records, **kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
 
@@ -115,7 +113,7 @@ class GPTMoEForCausalLM(GPTMoEPreTrainedModel, GenerationMixin):
                 mixture.gate.balance(load_E, self.config.router_bias_update_rate)
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
         """Load an artifact or any folder in Moesaic's layout; arguments as in transformers.
@@ -137,7 +135,7 @@ class GPTMoEForCausalLM(GPTMoEPreTrainedModel, GenerationMixin):
             model.generation_config = GenerationConfig.from_pretrained(folder)
         return (model, info) if wants_info else model
 
-    def save_pretrained(  # type: ignore[override]
+    def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
         *,

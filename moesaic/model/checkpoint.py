@@ -5,7 +5,7 @@ call (layer N, E routed experts):
 
     model.layers.N.mlp.experts.{0..E-1}.{gate,up,down}_proj.weight    routed experts
     model.layers.N.mlp.experts.E.{gate,up,down}_proj.weight           the residual MLP, as expert slot E
-    model.layers.N.mlp.gate.weight [E+2, D], .bias [E+2]   fp32: E router rows, then the coefficient rows routed, residual
+    model.layers.N.mlp.gate.weight [E+2, D], .bias [E+2]   fp32: E router rows, then coefficients: routed, residual
 
 In memory there are the natural modules: `mlp.gate`, `mlp.coefficients`, `mlp.experts` (3-D) and `mlp.residual`. Without
 `moe_residual` slot E and the two coefficient rows are absent. Everything else carries Llama's names in both places.
@@ -51,19 +51,20 @@ class ParameterCounts(NamedTuple):
 
 
 def expert_matrix(layer: int, slot: int, matrix: str) -> str:
-    """Name on disk of one expert matrix; `slot` E is the residual MLP, `matrix` one of gate_proj, up_proj, down_proj."""
+    """Name on disk of one expert matrix; `slot` E is the residual MLP, `matrix` gate_proj, up_proj or down_proj."""
     return f"model.layers.{layer}.mlp.experts.{slot}.{matrix}.weight"
 
 
 def expected_shapes(config: GPTMoEConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor on disk, in plain (not quantized) precision."""
-    assert config.head_dim is not None and config.num_key_value_heads is not None
-    assert config.num_experts_per_layer is not None
     width, vocabulary = config.hidden_size, config.vocab_size
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, width), "model.norm.weight": (width,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (vocabulary, width),
+        "model.norm.weight": (width,),
+    }
     if not config.tie_word_embeddings:
         shapes["lm_head.weight"] = (vocabulary, width)
-    for layer, experts in enumerate(config.num_experts_per_layer):
+    for layer, experts in enumerate(config.expert_counts):
         shapes |= _attention_shapes(config, f"model.layers.{layer}.")
         shapes |= _mixture_shapes(config, layer, experts) if experts else _dense_shapes(config, layer)
     return shapes
@@ -71,7 +72,8 @@ def expected_shapes(config: GPTMoEConfig) -> dict[str, tuple[int, ...]]:
 
 def _attention_shapes(config: GPTMoEConfig, prefix: str) -> dict[str, tuple[int, ...]]:
     width, head = config.hidden_size, config.head_dim
-    assert head is not None and config.num_key_value_heads is not None
+    assert head is not None
+    assert config.num_key_value_heads is not None
     queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
     shapes: dict[str, tuple[int, ...]] = {
         f"{prefix}input_layernorm.weight": (width,),
@@ -96,7 +98,10 @@ def _dense_shapes(config: GPTMoEConfig, layer: int) -> dict[str, tuple[int, ...]
 
 def _mixture_shapes(config: GPTMoEConfig, layer: int, experts: int) -> dict[str, tuple[int, ...]]:
     assert config.moe_intermediate_size is not None
-    wide, narrow = (config.moe_intermediate_size, config.hidden_size), (config.hidden_size, config.moe_intermediate_size)
+    wide, narrow = (
+        (config.moe_intermediate_size, config.hidden_size),
+        (config.hidden_size, config.moe_intermediate_size),
+    )
     shapes: dict[str, tuple[int, ...]] = {}
     for slot in range(experts + config.moe_residual):
         shapes |= {expert_matrix(layer, slot, m): narrow if m == "down_proj" else wide for m in _MATRICES}
@@ -107,11 +112,11 @@ def _mixture_shapes(config: GPTMoEConfig, layer: int, experts: int) -> dict[str,
 
 def count_parameters(config: GPTMoEConfig) -> ParameterCounts:
     """Parameters of the whole model and of the part that one token touches (a tied head counts once)."""
-    assert config.num_experts_per_layer is not None and config.moe_intermediate_size is not None
+    assert config.moe_intermediate_size is not None
     shapes = expected_shapes(config).values()
     total = sum(torch.Size(shape).numel() for shape in shapes)
     one_expert = 3 * config.hidden_size * config.moe_intermediate_size
-    idle = sum(experts - 1 for experts in config.num_experts_per_layer if experts)
+    idle = sum(experts - 1 for experts in config.expert_counts if experts)
     return ParameterCounts(total=total, active=total - idle * one_expert)
 
 
@@ -143,7 +148,7 @@ def natural_tensors(source: TensorSource, config: GPTMoEConfig) -> Iterator[tupl
 
 def layer_tensors(source: TensorSource, config: PreTrainedConfig, layer: int) -> Iterator[tuple[str, torch.Tensor]]:
     """The tensors of one decoder layer under their names in memory; `config` may also be that of a dense model."""
-    experts = config.num_experts_per_layer[layer] if isinstance(config, GPTMoEConfig) else 0
+    experts = config.expert_counts[layer] if isinstance(config, GPTMoEConfig) else 0
     fused = f"model.layers.{layer}.mlp."
     for name in source.names:
         if name.startswith(f"model.layers.{layer}.") and not (experts and name.startswith(fused)):
@@ -175,7 +180,6 @@ def _natural_mixture(
 
 def disk_tensors(natural: Mapping[str, torch.Tensor], config: GPTMoEConfig) -> Iterator[tuple[str, torch.Tensor]]:
     """The inverse: yield the disk layout of a `state_dict()`, contiguous and without shared storage."""
-    assert config.num_experts_per_layer is not None
     fused = tuple(f"model.layers.{layer}.mlp." for layer in config.moe_layers)
     for name, tensor in natural.items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
@@ -183,7 +187,7 @@ def disk_tensors(natural: Mapping[str, torch.Tensor], config: GPTMoEConfig) -> I
         if not name.startswith(fused):
             yield name, tensor.contiguous()
     for layer in config.moe_layers:
-        yield from _disk_mixture(natural, config, layer, config.num_experts_per_layer[layer])
+        yield from _disk_mixture(natural, config, layer, config.expert_counts[layer])
 
 
 def _disk_mixture(

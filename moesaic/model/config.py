@@ -1,4 +1,4 @@
-"""Configuration of a GPT-MoE: a Llama-shaped decoder whose feed-forward layers may be Pyramid-Residual mixtures of experts.
+"""Configuration of a GPT-MoE: a Llama-shaped decoder with Pyramid-Residual mixtures of experts in some layers.
 
 - Expert counts are given per layer (`num_experts_per_layer`, 0 for a dense layer), because the pyramid has more experts
   in its last mixture layers; `pyramid()` builds the usual list.
@@ -52,8 +52,8 @@ class GPTMoEConfig(LlamaConfig):
     - `num_experts`: the largest of them (derived; serving engines recognise a mixture by it).
     - `num_experts_per_tok`: routed experts that a token visits; always 1 (Switch, arXiv:2101.03961).
     - `moe_intermediate_size`: inner width of one expert (default: `intermediate_size`).
-    - `moe_residual`: add a dense MLP to every mixture, weighted by convex coefficients (Residual-MoE, arXiv:2201.05596).
-      The MLP is served as one more expert, so its width must be that of an expert.
+    - `moe_residual`: add a dense MLP to every mixture, by convex coefficients (Residual-MoE, arXiv:2201.05596). The MLP
+      is served as one more expert, so its width must be that of an expert.
     - `moe_residual_coef_bias_init`: initial logit of the dense branch minus that of the mixture.
     - `router_gate_mode`: `softmax` weighs the expert by its router probability (Switch); `unit` weighs it by exactly 1
       while the router still receives the gradient of the log-probability, which makes upcycling function-preserving.
@@ -101,14 +101,18 @@ class GPTMoEConfig(LlamaConfig):
         """Replace Llama's rule (hidden size divisible by the heads), which Qwen3 with its own head size breaks."""
 
     @property
+    def expert_counts(self) -> list[int]:
+        """`num_experts_per_layer`, which is never None once the object is made."""
+        assert self.num_experts_per_layer is not None
+        return self.num_experts_per_layer
+
+    @property
     def moe_layers(self) -> list[int]:
         """Indices of the layers that are mixtures."""
-        assert self.num_experts_per_layer is not None
-        return [layer for layer, experts in enumerate(self.num_experts_per_layer) if experts]
+        return [layer for layer, experts in enumerate(self.expert_counts) if experts]
 
     def _check_mixture(self) -> None:
-        counts = self.num_experts_per_layer
-        assert counts is not None
+        counts = self.expert_counts
         if len(counts) != self.num_hidden_layers:
             raise ConfigError(
                 f"num_experts_per_layer has {len(counts)} entries for {self.num_hidden_layers} layers: "

@@ -75,7 +75,7 @@ def upcycle(
     kind = _dtype(dtype)
     with open_base(reference, revision=revision) as base, ArtifactWriter(target, overwrite=overwrite) as writer:
         config = upcycled_config(base.config | {"dtype": dtype}, options)
-        counts = config.num_experts_per_layer or []
+        counts = config.expert_counts
         total = len(base.names) + sum(3 * count + 2 for count in counts if count)
         _write_weights(writer.folder, upcycled_tensors(base, config, options, kind), total, progress)
         lineage = _lineage("upcycle", base.reference, asdict(options) | {"dtype": dtype})
@@ -94,7 +94,8 @@ def quantize(
     parent = ModelArtifact.open(source)
     if parent.manifest.quantization is not None:
         raise SchemeError(
-            f"{source} is already quantized ({parent.manifest.quantization.scheme!r}): quantize its full-precision parent"
+            f"{source} is already quantized ({parent.manifest.quantization.scheme!r}): "
+            "quantize its full-precision parent"
         )
     parent.verify(lambda _, done, total: progress("check digests", done, total))
     with ShardReader(source) as reader, ArtifactWriter(target, overwrite=overwrite) as writer:
@@ -136,9 +137,7 @@ def _dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _write_weights(
-    folder: Path, tensors: Iterable[tuple[str, torch.Tensor]], total: int, progress: Progress
-) -> None:
+def _write_weights(folder: Path, tensors: Iterable[tuple[str, torch.Tensor]], total: int, progress: Progress) -> None:
     with ShardWriter(folder) as shards:
         for done, (name, tensor) in enumerate(tensors, start=1):
             shards.write(name, tensor)
@@ -176,7 +175,7 @@ def _facts(config: dict[str, Any], source: TensorSource) -> ArchitectureFacts:
     if config["model_type"] == GPTMoEConfig.model_type:
         mixture = GPTMoEConfig.from_dict(config)
         total, active = count_parameters(mixture)
-        experts = tuple(mixture.num_experts_per_layer or [])
+        experts = tuple(mixture.expert_counts)
     else:
         total = active = sum(torch.Size(source.spec(name).shape).numel() for name in source.names)
         experts = (0,) * layers

@@ -28,8 +28,7 @@ class GPTMoEDecoderLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: GPTMoEConfig, layer_idx: int) -> None:
         super().__init__()
-        assert config.num_experts_per_layer is not None
-        experts = config.num_experts_per_layer[layer_idx]
+        experts = config.expert_counts[layer_idx]
         self.self_attn = GPTMoEAttention(config, layer_idx)
         self.mlp: nn.Module = ResidualMixture(config, experts) if experts else LlamaMLP(config)
         self.input_layernorm = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)

@@ -31,7 +31,9 @@ def load_plain(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
     )
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[kind]:
-            raise DamagedArtifactError(f"{folder} has {kind}: {sorted(map(str, info[kind]))[:5]}; make the artifact again")
+            raise DamagedArtifactError(
+                f"{folder} has {kind}: {sorted(map(str, info[kind]))[:5]}; make the artifact again"
+            )
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return model.eval()

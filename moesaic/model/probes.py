@@ -13,7 +13,7 @@ grows through the layers until it hides it (docs/decisions/0003-canary.md). One 
 Shapes: T tokens, D model, E routed experts of the layer, P projections.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoConfig
 
-from moesaic.artifact import ExpertProbe, ModelArtifact
+from moesaic.artifact import ExpertProbe
 from moesaic.model.checkpoint import layer_tensors, open_weights
 from moesaic.model.config import GPTMoEConfig
 from moesaic.model.emulation import emulate_int8_activations, int8_activation_matrices
@@ -97,16 +97,16 @@ def make_probes(folder: Path) -> tuple[ExpertProbe, ...]:
     return tuple(probe for probe in probes if probe is not None)
 
 
-def replay_probes(artifact: ModelArtifact) -> list[list[list[float]]]:
-    """What the artifact's probes give, computed anew from its weights in plain PyTorch."""
-    canary = artifact.manifest.canary
-    probes = {probe.layer: probe for probe in canary.probes} if canary is not None else {}
+def replay_probes(
+    folder: Path, probes: Sequence[ExpertProbe], *, dtype: torch.dtype = torch.float32
+) -> list[list[list[float]]]:
+    """What the model in `folder` gives for the probes, computed in plain PyTorch from the weights as they lie there."""
+    by_layer = {probe.layer: probe for probe in probes}
     observed = {
-        mixture.layer: _observe(mixture, probes[mixture.layer].seed, probes[mixture.layer].tokens)
-        for mixture in _mixtures(artifact.folder)
-        if mixture.layer in probes
+        mixture.layer: _observe(mixture, by_layer[mixture.layer].seed, by_layer[mixture.layer].tokens, dtype)
+        for mixture in _mixtures(folder, by_layer)
     }
-    return [observed[layer] for layer in probes]
+    return [observed[probe.layer] for probe in probes]
 
 
 class _Mixture(NamedTuple):
@@ -119,7 +119,8 @@ class _Mixture(NamedTuple):
     other_inputs: frozenset[str]  # what kernels for other machines do; the same where nothing is quantized
 
 
-def _mixtures(folder: Path) -> Iterator[_Mixture]:
+def _mixtures(folder: Path, layers: Container[int] | None = None) -> Iterator[_Mixture]:
+    """The mixture layers, or those of them that are in `layers`, one after the other."""
     config = AutoConfig.from_pretrained(folder)
     if not isinstance(config, GPTMoEConfig):
         return
@@ -131,6 +132,8 @@ def _mixtures(folder: Path) -> Iterator[_Mixture]:
     int8_inputs = int8_activation_matrices(names, quantization)
     quantized = frozenset(name.removesuffix(".weight_scale") for name in names if name.endswith(".weight_scale"))
     for layer in config.moe_layers:
+        if layers is not None and layer not in layers:
+            continue
         prefix = f"model.layers.{layer}."
         state = {
             name.removeprefix(prefix): tensor

@@ -20,10 +20,10 @@ from moesaic.errors import InputError, UnsupportedModelError
 from moesaic.model.base import DenseBase
 from moesaic.model.checkpoint import expert_matrix
 from moesaic.model.config import GPTMoEConfig, pyramid
+from moesaic.model.dense_config import SUPPORTED_MODELS
 
-__all__ = ["DENSE_FAMILIES", "UpcycleOptions", "upcycled_config", "upcycled_tensors"]
+__all__ = ["UpcycleOptions", "upcycled_config", "upcycled_tensors"]
 
-DENSE_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 _MATRICES = ("gate_proj", "up_proj", "down_proj")
 _COPIED = (
     "vocab_size",
@@ -92,9 +92,9 @@ class UpcycleOptions:
 def upcycled_config(base: dict[str, Any], options: UpcycleOptions) -> GPTMoEConfig:
     """Configuration of the mixture made from a dense model with the configuration `base`."""
     family = base["model_type"]
-    if family not in DENSE_FAMILIES:
+    if family not in SUPPORTED_MODELS:
         raise UnsupportedModelError(
-            f"model_type={family!r} cannot be upcycled: give a dense model of one of {', '.join(DENSE_FAMILIES)}"
+            f"model_type={family!r} cannot be upcycled: give a dense model of one of {', '.join(SUPPORTED_MODELS)}"
         )
     biased = bool(base.get("attention_bias", family == "qwen2"))
     return GPTMoEConfig(
@@ -122,16 +122,15 @@ def upcycled_tensors(
     base: DenseBase, config: GPTMoEConfig, options: UpcycleOptions, dtype: torch.dtype
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield name and tensor of the mixture on disk; the dense matrices are read once each, and one at a time."""
-    assert config.num_experts_per_layer is not None
     mixtures = {f"model.layers.{layer}.mlp.{m}.weight": (layer, m) for layer in config.moe_layers for m in _MATRICES}
     for name in base.names:
         if name in mixtures:
             layer, matrix = mixtures[name]
-            yield from _expert_copies(base.read(name), layer, matrix, config.num_experts_per_layer[layer], options, dtype)
+            yield from _expert_copies(base.read(name), layer, matrix, config.expert_counts[layer], options, dtype)
         elif not (name == "lm_head.weight" and config.tie_word_embeddings):
             yield name, base.read(name).to(dtype)
     for layer in config.moe_layers:
-        yield from _gate(config, layer, config.num_experts_per_layer[layer], options)
+        yield from _gate(config, layer, config.expert_counts[layer], options)
 
 
 def _expert_copies(
@@ -146,9 +145,7 @@ def _expert_copies(
     yield expert_matrix(layer, experts, matrix), weight.to(dtype)
 
 
-def _diversified(
-    weight: torch.Tensor, layer: int, expert: int, matrix: str, options: UpcycleOptions
-) -> torch.Tensor:
+def _diversified(weight: torch.Tensor, layer: int, expert: int, matrix: str, options: UpcycleOptions) -> torch.Tensor:
     """Re-initialise the dropped inner channels of one expert matrix and add noise, in place."""
     channels_first = weight if matrix != "down_proj" else weight.T  # [F, D]: inner channels are rows, a view of weight
     chooser = _generator(options.seed, layer, expert, "channels")  # the same channels in all three matrices

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from moesaic.model.causal_lm import GPTMoEForCausalLM
-from moesaic.model.config import GPTMoEConfig
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from moesaic.model.causal_lm import GPTMoEForCausalLM
+from moesaic.model.config import GPTMoEConfig
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def tokens() -> torch.Tensor:
     return torch.randint(0, 320, (2, 12), generator=torch.Generator().manual_seed(3))
 
 
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": True},
     "mistral": {"architectures": ["MistralForCausalLM"], "sliding_window": None, "head_dim": 32},
     "qwen2": {"architectures": ["Qwen2ForCausalLM"], "tie_word_embeddings": True, "use_sliding_window": False},

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from moesaic.model.balance import expert_load, load_balancing_loss, max_violation, router_losses, router_z_loss
 
 

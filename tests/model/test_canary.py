@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from moesaic.artifact import ModelArtifact
+
+from moesaic.artifact import Canary, ModelArtifact
 from moesaic.errors import CanaryError, TokenizerError
 from moesaic.model.canary import CANARY_TEXTS, canary_sequences, make_canary, mean_difference, replay_plain
 from moesaic.model.checkpoint import expert_matrix
@@ -17,6 +18,11 @@ from moesaic.model.upcycling import UpcycleOptions
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 PERTURBED = UpcycleOptions(experts=2, experts_last=3, last=1, noise=0.5, coefficient_bias=0.0, router_std=0.5)
+
+
+def canary_of(artifact: ModelArtifact) -> Canary:
+    assert artifact.manifest.canary is not None
+    return artifact.manifest.canary
 
 
 def logprobs(model, sequences):
@@ -36,23 +42,24 @@ def perturbed(llama_folder, tmp_path):
 
 
 def test_the_canary_is_the_ordinary_forward_pass(perturbed):
-    canary = perturbed.manifest.canary
+    canary = canary_of(perturbed)
     assert canary.check(logprobs(load_plain(perturbed.folder), canary.sequences)) < 1e-4
     assert canary.check(replay_plain(perturbed)) == 0.0
 
 
 def test_dense_families_as_well(dense_folder, tmp_path):
     artifact = pack(str(dense_folder), tmp_path / "dense", dtype="float32")
-    canary = artifact.manifest.canary
+    canary = canary_of(artifact)
     assert canary.check(logprobs(load_plain(artifact.folder), canary.sequences)) < 1e-4
 
 
 @pytest.mark.parametrize("scheme", list(Scheme))
 def test_a_quantized_artifact_has_a_canary_of_its_own(perturbed, tmp_path, scheme):
     quantized = quantize(perturbed.folder, tmp_path / "quantized", scheme)
+    assert quantized.manifest.quantization is not None
     assert quantized.manifest.quantization.scheme == scheme
     assert quantized.manifest.lineage.parent == perturbed.digest
-    canary, parent = quantized.manifest.canary, perturbed.manifest.canary
+    canary, parent = canary_of(quantized), canary_of(perturbed)
     assert canary.sequences == parent.sequences
     assert 1e-3 < mean_difference(canary.logprobs, parent.logprobs) < 1.0
     without_rounded_activations = logprobs(load_plain(quantized.folder), canary.sequences)
@@ -62,7 +69,7 @@ def test_a_quantized_artifact_has_a_canary_of_its_own(perturbed, tmp_path, schem
 
 @pytest.mark.parametrize("fault", ["experts", "gate rows", "coefficients"])
 def test_one_exchanged_pair_is_noticed(perturbed, tmp_path, fault):
-    canary = perturbed.manifest.canary
+    canary = canary_of(perturbed)
     folder = tmp_path / "faulty"
     folder.mkdir()
     (folder / "config.json").write_bytes(perturbed.path("config.json").read_bytes())
@@ -84,15 +91,15 @@ def test_one_exchanged_pair_is_noticed(perturbed, tmp_path, fault):
 
 def test_rounding_to_bf16_is_within_the_threshold_of_a_bf16_artifact(llama_folder, tmp_path):
     artifact = upcycle(str(llama_folder), tmp_path / "moe", PERTURBED)
-    canary = artifact.manifest.canary
+    canary = canary_of(artifact)
     difference = canary.check(logprobs(load_plain(artifact.folder, dtype=torch.bfloat16), canary.sequences))
     assert 0 < difference <= canary.threshold
 
 
 def test_the_threshold_follows_the_precision(perturbed):
-    assert perturbed.manifest.canary.threshold == 0.005
-    coarse = make_canary(perturbed.folder, perturbed.manifest.canary.sequences, dtype="bfloat16")
-    assert coarse.logprobs == perturbed.manifest.canary.logprobs
+    assert canary_of(perturbed).threshold == 0.005
+    coarse = make_canary(perturbed.folder, canary_of(perturbed).sequences, dtype="bfloat16")
+    assert coarse.logprobs == canary_of(perturbed).logprobs
     assert coarse.threshold >= 0.05
 
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
 from moesaic.errors import DamagedArtifactError
 from moesaic.model.causal_lm import GPTMoEForCausalLM
 from moesaic.model.checkpoint import count_parameters, disk_tensors, expected_shapes, expert_matrix
 from moesaic.model.config import GPTMoEConfig
 from moesaic.model.shards import ShardReader, ShardWriter
-from transformers import AutoModelForCausalLM
 
 
 def rewritten(source, target, change):
@@ -25,9 +26,7 @@ def rewritten(source, target, change):
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    st.lists(st.integers(0, 5), min_size=1, max_size=4), st.booleans(), st.booleans(), st.booleans(), st.booleans()
-)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.booleans(), st.booleans(), st.booleans(), st.booleans())
 def test_disk_layout_has_the_expected_names_and_shapes_and_maps_back(counts, residual, tied, biased, normed):
     config = GPTMoEConfig(
         vocab_size=40,

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoConfig
+
 from moesaic.errors import ConfigError
 from moesaic.model.config import GPTMoEConfig, pyramid
-from transformers import AutoConfig
 
 BASE = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
 

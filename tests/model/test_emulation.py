@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from moesaic.model.checkpoint import expert_matrix
 from moesaic.model.emulation import emulate_int8_activations, int8_activation_matrices
 from moesaic.model.quantized import Scheme, fake_quantize_activations, quantization_config
@@ -12,7 +13,8 @@ def matrices_of(layer, index):
     names = {name for name in names if ".residual." not in name}
     experts = layer.mlp.experts.num_experts
     return frozenset(
-        names | {expert_matrix(index, e, m)[:-7] for e in range(experts + 1) for m in ("gate_proj", "up_proj", "down_proj")}
+        names
+        | {expert_matrix(index, e, m)[:-7] for e in range(experts + 1) for m in ("gate_proj", "up_proj", "down_proj")}
     )
 
 

@@ -4,13 +4,14 @@ import json
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
+
 from moesaic.errors import DamagedArtifactError, SchemeError
 from moesaic.model.conversion import pack, quantize, upcycle
 from moesaic.model.plain import load_plain
 from moesaic.model.quantized import Scheme
 from moesaic.model.shards import ShardReader, ShardWriter
 from moesaic.model.upcycling import UpcycleOptions
-from transformers import AutoModelForCausalLM
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -36,7 +37,9 @@ def test_a_quantized_mixture_loads_dequantized_through_auto(moe, tmp_path, token
 def test_a_quantized_dense_model_loads_dequantized(llama_folder, tmp_path, tokens):
     dense = pack(str(llama_folder), tmp_path / "dense", dtype="float32")
     quantize(dense.folder, tmp_path / "int8", Scheme.INT8)
-    difference = load_plain(tmp_path / "int8")(input_ids=tokens).logits - load_plain(dense.folder)(input_ids=tokens).logits
+    difference = (
+        load_plain(tmp_path / "int8")(input_ids=tokens).logits - load_plain(dense.folder)(input_ids=tokens).logits
+    )
     assert 0 < difference.abs().max() < 0.5
 
 

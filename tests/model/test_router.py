@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from moesaic.model.config import GPTMoEConfig
 from moesaic.model.router import BranchCoefficients, GPTMoERouter
 

@@ -4,19 +4,22 @@ import json
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
+
 from moesaic.artifact import ModelArtifact
 from moesaic.errors import ConfigError, InputError, UnsupportedModelError
 from moesaic.model.checkpoint import expert_matrix
 from moesaic.model.conversion import pack, upcycle
 from moesaic.model.shards import ShardReader
 from moesaic.model.upcycling import UpcycleOptions, upcycled_config
-from transformers import AutoModelForCausalLM
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def upcycled(dense, target, **options):
-    artifact = upcycle(str(dense), target, UpcycleOptions(experts=2, experts_last=3, last=1, **options), dtype="float32")
+    artifact = upcycle(
+        str(dense), target, UpcycleOptions(experts=2, experts_last=3, last=1, **options), dtype="float32"
+    )
     return artifact, AutoModelForCausalLM.from_pretrained(target)
 
 
@@ -67,7 +70,11 @@ def test_experts_differ_from_each_other_and_runs_repeat(llama_folder, tmp_path):
         upcycled(llama_folder, tmp_path / name, noise=0.5, seed=11)
     upcycled(llama_folder, tmp_path / "other", noise=0.5, seed=12)
     name = expert_matrix(3, 0, "down_proj")
-    with ShardReader(tmp_path / "one") as one, ShardReader(tmp_path / "two") as two, ShardReader(tmp_path / "other") as other:
+    with (
+        ShardReader(tmp_path / "one") as one,
+        ShardReader(tmp_path / "two") as two,
+        ShardReader(tmp_path / "other") as other,
+    ):
         assert torch.equal(one.read(name), two.read(name))
         assert not torch.equal(one.read(name), other.read(name))
         assert not torch.equal(one.read(name), one.read(expert_matrix(3, 1, "down_proj")))
@@ -81,7 +88,9 @@ def test_the_artifact_tells_where_it_comes_from(llama_folder, tmp_path):
     facts = manifest.architecture
     assert facts.experts_per_layer == (0, 2, 0, 3)
     tied = model.config.tie_word_embeddings
-    assert facts.parameters_total == sum(t.numel() for n, t in model.state_dict().items() if not (tied and n == "lm_head.weight"))
+    assert facts.parameters_total == sum(
+        t.numel() for n, t in model.state_dict().items() if not (tied and n == "lm_head.weight")
+    )
     assert manifest.canary is not None
     artifact.verify()
 

@@ -50,14 +50,14 @@ class EngineProcess:
     def __init__(self, *, environment: Mapping[str, str], log: Path, modules: Sequence[str]) -> None:
         self._connection, theirs = multiprocessing.Pipe()
         self._work: tuple[Callable[..., None], dict[str, Any]] | None = None
-        self.late_environment: dict[str, str] = {}
-        """Variables to set just before the work begins."""
+        self._environment = dict(environment)
+        self._late_environment: dict[str, str] = {}
         command = [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), ",".join(modules), *sys.path]
         try:
             with log.open("ab") as stream:
                 self._process = subprocess.Popen(
                     command,
-                    env=dict(environment),
+                    env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=subprocess.STDOUT,
@@ -78,6 +78,10 @@ class EngineProcess:
         """Whether it runs."""
         return self.exitcode is None
 
+    def complete_environment(self, additions: Mapping[str, str]) -> None:
+        """Let further variables be set just before the work begins; what `environment` has stays as it is."""
+        self._late_environment = {name: value for name, value in additions.items() if name not in self._environment}
+
     def assign(self, target: Callable[..., None], kwargs: dict[str, Any]) -> None:
         """Set the work; `start` hands it over."""
         self._work = (target, kwargs)
@@ -86,7 +90,7 @@ class EngineProcess:
         """Hand the work over."""
         assert self._work is not None, "assign() comes first"
         with contextlib.suppress(BrokenPipeError):  # it died while importing: whoever waits for it will see that
-            self._connection.send_bytes(ForkingPickler.dumps((self.late_environment, *self._work)))
+            self._connection.send_bytes(ForkingPickler.dumps((self._late_environment, *self._work)))
 
     def terminate(self) -> None:
         """Ask it to end."""

@@ -137,7 +137,7 @@ class VllmClient:
         with _environment_restored() as changes:
             config = arguments.create_engine_config()
         # vLLM sets variables here for the children that it starts; this child has started already.
-        process.late_environment = changes
+        process.complete_environment(changes)
         with hand_to_vllm(process):
             self._llm = AsyncLLM.from_vllm_config(
                 config, disable_log_stats=True, stat_loggers=[lambda config, index: self._gauge]

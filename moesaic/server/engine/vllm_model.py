@@ -78,7 +78,7 @@ class GPTMoEAttention(LlamaAttention):
     """Llama's attention, with the optional normalisation of query and key heads."""
 
     def __init__(self, *, config: GPTMoEConfig, **options: object) -> None:
-        super().__init__(config=config, **options)  # type: ignore[arg-type]
+        super().__init__(config=config, **options)
         self.q_norm = RMSNorm(self.head_dim, eps=config.rms_norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(self.head_dim, eps=config.rms_norm_eps) if config.qk_norm else None
 
@@ -143,8 +143,7 @@ class GPTMoEDecoderLayer(LlamaDecoderLayer):
         quant_config = self.get_quant_config(vllm_config)
         self.hidden_size = config.hidden_size
         self.self_attn = self._attention(config, vllm_config.cache_config, quant_config, f"{prefix}.self_attn")
-        assert config.num_experts_per_layer is not None
-        experts = config.num_experts_per_layer[extract_layer_index(prefix)]
+        experts = config.expert_counts[extract_layer_index(prefix)]
         self.mlp: nn.Module
         if experts:
             self.mlp = ResidualMixture(config, experts, quant_config, f"{prefix}.mlp")
@@ -200,7 +199,7 @@ class GPTMoEForCausalLM(LlamaForCausalLM, MixtureOfExperts):
         config = vllm_config.model_config.hf_config
         self.moe_layers = [mixture.experts for mixture in mixtures]
         self.num_moe_layers = len(mixtures)
-        self.expert_weights = []
+        self.expert_weights: list[list[torch.Tensor]] = []
         self.num_expert_groups = 1
         self.num_shared_experts = 0
         self.num_redundant_experts = 0

@@ -122,6 +122,10 @@ def process_environment(settings: VllmSettings, machine: Machine, temporary_fold
         # What vLLM would set in this process for the children that it starts; this child starts before.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     }
+    if computes_on_cpu(machine) and not settings.compile:
+        # vLLM compiles the ranking of log-probabilities even in eager mode, at the first request that asks for them:
+        # seconds of a C++ compiler, and without one the engine dies.
+        fixed["TORCH_COMPILE_DISABLE"] = "1"
     return {**defaults, **os.environ, **engine_environment(machine, settings), **fixed}
 
 
