@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from moesaic.server.engine import Engine, GenerateRequest, SamplingParameters
@@ -29,6 +29,20 @@ class Load:
     """Tokens of each prompt."""
     new_tokens: int
     """Tokens to generate for each prompt; 1 measures the prompts alone."""
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one forward pass: one of each stream, or one prompt (a pass holds no more than about that)."""
+        return self.prompt_tokens if self.new_tokens == 1 else self.streams
+
+    @property
+    def step_rows(self) -> int:
+        """Tokens of one forward pass whose logits are computed."""
+        return 1 if self.new_tokens == 1 else self.streams
+
+    def warmed(self, new_tokens: int) -> "Load":
+        """The same load with no more than so many new tokens: what precedes the measurement."""
+        return replace(self, new_tokens=min(self.new_tokens, new_tokens))
 
     async def rate(self, engine: Engine, text: Sequence[int]) -> float:
         """Tokens per second that the engine keeps up, with prompts cut from `text`."""
@@ -60,8 +74,8 @@ async def prefill_rate(engine: Engine, cut: Sequence[tuple[int, ...]]) -> float:
 def steady_rate(streams: Sequence[Sequence[Arrival]]) -> float:
     """Tokens per second of all streams together, between the last stream's first token and the first stream's last.
 
-    Before and after, fewer streams decode, or prompts are computed beside them. Each stream is timed between arrivals of
-    its own: streams of one step do not arrive at quite the same time.
+    Before and after, fewer streams decode, or prompts are computed beside them. Each stream is timed between arrivals
+    of its own: streams of one step do not arrive at quite the same time.
 
     Raises:
         ValueError: a stream has fewer than two arrivals in that window.
@@ -83,9 +97,5 @@ def steady_rate(streams: Sequence[Sequence[Arrival]]) -> float:
 
 async def _arrivals(engine: Engine, prompt: tuple[int, ...], new_tokens: int) -> list[Arrival]:
     sampling = SamplingParameters(max_tokens=new_tokens, temperature=0.0, ignore_eos=True)
-    arrivals = []
     async with aclosing(engine.generate(GenerateRequest(prompt_token_ids=prompt, sampling=sampling))) as deltas:
-        async for delta in deltas:
-            if delta.token_ids:
-                arrivals.append(Arrival(time.perf_counter(), len(delta.token_ids)))
-    return arrivals
+        return [Arrival(time.perf_counter(), len(delta.token_ids)) async for delta in deltas if delta.token_ids]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from moesaic.server.engine import Engine
 
-__all__ = ["Window", "perplexity", "python_reference", "windows", "wikitext"]
+__all__ = ["Window", "perplexity", "python_reference", "wikitext", "windows"]
 
 WINDOW_TOKENS = 1024
 STRIDE_TOKENS = 768
@@ -41,7 +41,7 @@ def windows(tokens: int, *, length: int = WINDOW_TOKENS, stride: int = STRIDE_TO
 
 
 async def perplexity(engine: Engine, text: Sequence[int]) -> float:
-    """exp of the mean negative log-probability of the tokens of a text, each given those before it in its window."""
+    """Perplexity of the tokens of a text, each given those before it in its window."""
     total = 0.0
     cut = windows(len(text))
     for first in range(0, len(cut), _WINDOWS_AT_ONCE):

@@ -1,79 +1,77 @@
-"""Faults in a mixture that no checksum of a kernel and no shape betrays, and whether the canary finds them.
+"""Faults in a mixture that change no shape and no checksum of a kernel, and whether an artifact's canary finds them.
 
-Planted while the weights are read, one at a time, so that no copy of the model is needed: two experts exchanged, two
-rows of the router exchanged, or the two coefficients of routed and residual branch exchanged, each in an early, a middle
-and the last mixture. The model must have experts that differ: in a fresh copy-upcycled one these faults change nothing.
+Two experts exchanged, two rows of the router, or the two coefficients of the routed and the residual branch; each in an
+early, the middle and the last mixture. A fault is an exchange of bytes in the weights of a copy, so it is the same in
+every precision, and the same exchange takes it back. File digests would betray it at once, of course: here it stands
+for what goes wrong after the files were read.
+
+The experts of the model must differ, else these faults change nothing.
 """
 
-from collections.abc import Mapping
+import asyncio
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
-from transformers import AutoConfig
-
-import moesaic.model  # noqa: F401  registers the architecture
 from moesaic.artifact import ModelArtifact
 from moesaic.errors import CanaryError
-from moesaic.model.canary import teacher_forced_logprobs
-from moesaic.model.checkpoint import expert_matrix, open_weights
-from moesaic.model.emulation import int8_activation_matrices
-from moesaic.model.shards import ShardReader, TensorSource, TensorSpec
+from moesaic.model.canary import replay_plain
+from moesaic.model.probes import replay_probes
+from moesaic.model.safetensors_header import Placement, read_header
+from moesaic.server.engine import VllmEngine, VllmSettings
 
-__all__ = ["FaultResult", "FaultySource", "PlantedFault", "detect_faults", "faults", "faulty_layers"]
+__all__ = [
+    "Exchange",
+    "FaultResult",
+    "PlantedFault",
+    "check_in_engine",
+    "check_plainly",
+    "detect_faults",
+    "exchange_bytes",
+    "faults",
+    "faulty_layers",
+]
 
-_MATRICES = ("gate_proj", "up_proj", "down_proj")
+_WEIGHTS = "model.safetensors"
+_KV_CACHE_BYTES = 512 * 2**20
+
+
+class Exchange(NamedTuple):
+    """Two ranges of a file that take each other's place."""
+
+    first: int
+    """Where the first range begins, in bytes."""
+    second: int
+    length: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedFault:
-    """One fault: tensors that take each other's place, and rows of tensors that do."""
+    """One fault, as exchanges in the weight file."""
 
     name: str
     layer: int
-    tensors: Mapping[str, str]
-    """For a tensor's name, the name of the one to read instead."""
-    rows: Mapping[str, tuple[int, int]]
-    """For a tensor's name, the two rows to exchange."""
+    exchanges: tuple[Exchange, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultResult:
-    """What the canary said."""
+    """What a check said."""
 
     fault: str
     layer: int | None
     """None for the sound model."""
-    difference: float
-    """Mean |Δ log-probability|, nats."""
-    threshold: float
+    check: str
+    """Which check it was."""
     detected: bool
-
-
-class FaultySource:
-    """Another source's tensors, with one fault among them."""
-
-    def __init__(self, source: TensorSource, fault: PlantedFault | None) -> None:
-        self._source = source
-        self._tensors = {} if fault is None else fault.tensors
-        self._rows = {} if fault is None else fault.rows
-
-    @property
-    def names(self) -> list[str]:
-        """All tensor names."""
-        return self._source.names
-
-    def spec(self, name: str) -> TensorSpec:
-        """Element type and shape; a fault never changes them."""
-        return self._source.spec(name)
-
-    def read(self, name: str) -> torch.Tensor:
-        """The tensor, at fault where the fault says so."""
-        tensor = self._source.read(self._tensors.get(name, name))
-        if name in self._rows:
-            first, second = self._rows[name]
-            tensor[[first, second]] = tensor[[second, first]]
-        return tensor
+    difference: float | None = None
+    """What the check found where it refused the model: nats, or a relative error of one layer."""
+    threshold: float | None = None
+    """What it would have let pass."""
 
 
 def faulty_layers(counts: list[int]) -> list[int]:
@@ -82,51 +80,127 @@ def faulty_layers(counts: list[int]) -> list[int]:
     return sorted({mixtures[0], mixtures[len(mixtures) // 2], mixtures[-1]})
 
 
-def faults(layer: int, experts: int) -> list[PlantedFault]:
-    """The three faults of one mixture with this many routed experts."""
-    names = [(expert_matrix(layer, 0, matrix), expert_matrix(layer, 1, matrix)) for matrix in _MATRICES]
-    gate = [f"model.layers.{layer}.mlp.gate.{kind}" for kind in ("weight", "bias")]
+def faults(header: dict[str, Placement], layer: int, experts: int) -> list[PlantedFault]:
+    """The three faults of one mixture with this many routed experts, in a file with this header."""
+    prefix = f"model.layers.{layer}.mlp."
+    first = re.compile(rf"{re.escape(prefix)}experts\.0\.")
+    names = [name for name in header if first.match(name)]
+    swapped = tuple(_whole(header[name], header[first.sub(f"{prefix}experts.1.", name)]) for name in names)
+    gate = [header[f"{prefix}gate.{kind}"] for kind in ("weight", "bias")]
 
-    def rows(first: int, second: int) -> dict[str, tuple[int, int]]:
-        return dict.fromkeys(gate, (first, second))
+    def fault(name: str, exchanges: tuple[Exchange, ...]) -> PlantedFault:
+        return PlantedFault(name=name, layer=layer, exchanges=exchanges)
 
-    swapped = {name: other for pair in names for name, other in (pair, pair[::-1])}
     return [
-        PlantedFault(name="two experts exchanged", layer=layer, tensors=swapped, rows={}),
+        fault("two experts exchanged", swapped),
         # Other experts than above: the same two would be the same fault seen from the other side.
-        PlantedFault(name="two gate rows exchanged", layer=layer, tensors={}, rows=rows(0, experts - 1)),
-        PlantedFault(name="coefficients exchanged", layer=layer, tensors={}, rows=rows(experts, experts + 1)),
+        fault("two gate rows exchanged", tuple(_rows(tensor, 0, experts - 1) for tensor in gate)),
+        fault("coefficients exchanged", tuple(_rows(tensor, experts, experts + 1) for tensor in gate)),
     ]
 
 
-def detect_faults(folder: Path) -> list[FaultResult]:
-    """Replay the artifact's canary on sound weights and on each fault, in plain PyTorch; the sound one comes first."""
-    artifact = ModelArtifact.open(folder)
-    config = AutoConfig.from_pretrained(folder)
-    quantization = getattr(config, "quantization_config", None)
-    source = open_weights(folder, {"quantization_config": quantization}, torch.float32)
-    matrices = int8_activation_matrices(ShardReader(folder).names, quantization)
-    counts = config.num_experts_per_layer
-    planted = [fault for layer in faulty_layers(counts) for fault in faults(layer, counts[layer])]
+def exchange_bytes(path: Path, exchanges: tuple[Exchange, ...]) -> None:
+    """Exchange ranges of a file; doing it twice restores the file."""
+    with path.open("r+b") as file:
+        for first, second, length in exchanges:
+            file.seek(first)
+            one = file.read(length)
+            file.seek(second)
+            other = file.read(length)
+            file.seek(second)
+            file.write(one)
+            file.seek(first)
+            file.write(other)
+
+
+def check_plainly(artifact: ModelArtifact) -> None:
+    """What `moesaic model verify` computes: log-probabilities and expert probes, in plain PyTorch.
+
+    Raises:
+        CanaryError: the weights do not give what the artifact promises.
+    """
     canary = artifact.manifest.canary
     assert canary is not None
-    results = []
-    for fault in (None, *planted):
-        observed = teacher_forced_logprobs(
-            FaultySource(source, fault), config, canary.sequences, int8_inputs=matrices
-        )
-        try:
-            canary.check(observed)
-            detected = False
-        except CanaryError:
-            detected = True
-        results.append(
-            FaultResult(
-                fault="none" if fault is None else fault.name,
-                layer=None if fault is None else fault.layer,
-                difference=canary.difference(observed),
-                threshold=canary.threshold,
-                detected=detected,
-            )
-        )
+    canary.check_probes(replay_probes(artifact.folder, canary.probes))
+    canary.check(replay_plain(artifact))
+
+
+def check_in_engine(artifact: ModelArtifact) -> None:
+    """What happens when the artifact is served: vLLM loads it, and the engine replays the canary.
+
+    Raises:
+        CanaryError: the engine refuses to serve it.
+    """
+
+    async def start() -> None:
+        engine = VllmEngine(artifact, VllmSettings(kv_cache_bytes=_KV_CACHE_BYTES))
+        await engine.start()
+        await engine.stop()
+
+    asyncio.run(start())
+
+
+def detect_faults(
+    artifact: ModelArtifact,
+    scratch: Path,
+    check: Callable[[ModelArtifact], None],
+    *,
+    name: str,
+    layers: list[int] | None = None,
+) -> list[FaultResult]:
+    """Check a sound copy of the artifact, and then each fault in it.
+
+    Args:
+        artifact: a mixture in one weight file.
+        scratch: folder for the copy; removed in the end.
+        check: raises `CanaryError` to refuse a model.
+        name: name of the check.
+        layers: mixtures to plant faults in; the first, the middle and the last one by default.
+    """
+    counts = list(artifact.manifest.architecture.experts_per_layer)
+    header = read_header(artifact.folder / _WEIGHTS)
+    planted = [fault for layer in layers or faulty_layers(counts) for fault in faults(header, layer, counts[layer])]
+    with _copied(artifact, scratch) as copy:
+        results = [_result(copy, check, name, None)]
+        for fault in planted:
+            exchange_bytes(copy.folder / _WEIGHTS, fault.exchanges)
+            results.append(_result(copy, check, name, fault))
+            exchange_bytes(copy.folder / _WEIGHTS, fault.exchanges)
     return results
+
+
+def _result(
+    copy: ModelArtifact, check: Callable[[ModelArtifact], None], name: str, fault: PlantedFault | None
+) -> FaultResult:
+    refusal: CanaryError | None = None
+    try:
+        check(copy)
+    except CanaryError as error:
+        refusal = error
+    return FaultResult(
+        fault="none" if fault is None else fault.name,
+        layer=None if fault is None else fault.layer,
+        check=name,
+        detected=refusal is not None,
+        difference=None if refusal is None else refusal.difference,
+        threshold=None if refusal is None else refusal.threshold,
+    )
+
+
+@contextmanager
+def _copied(artifact: ModelArtifact, scratch: Path) -> Iterator[ModelArtifact]:
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        shutil.copytree(artifact.folder, scratch)
+        yield ModelArtifact.open(scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _whole(first: Placement, second: Placement) -> Exchange:
+    return Exchange(first.offset_bytes, second.offset_bytes, first.spec.num_bytes)
+
+
+def _rows(tensor: Placement, first: int, second: int) -> Exchange:
+    length = tensor.spec.num_bytes // tensor.spec.shape[0]
+    return Exchange(tensor.offset_bytes + first * length, tensor.offset_bytes + second * length, length)

@@ -29,7 +29,16 @@ from rich.table import Table
 
 from moesaic.server.engine.hardware import PACKAGES, Machine
 
-__all__ = ["Claim", "Report", "ResultTable", "bar_holds", "describe_machine", "describe_versions"]
+__all__ = [
+    "Cell",
+    "Claim",
+    "Report",
+    "ResultTable",
+    "bar_holds",
+    "command_line",
+    "describe_machine",
+    "describe_versions",
+]
 
 _BAR = re.compile(r"(<=|>=|<|>|=)\s*(-?\d+(?:\.\d+)?)")
 _EQUAL_WITHIN = 1e-9

@@ -74,7 +74,5 @@ def bandwidth_share(cost: StepCost, steps_per_s: float, limits: MachineLimits) -
 
 def arithmetic_share(cost: StepCost, steps_per_s: float, limits: MachineLimits) -> float:
     """Share of the time that the matrix products would take at the machine's peak, each type at its own."""
-    seconds = (
-        cost.int8_operations / limits.int8_operations_per_s + cost.bf16_operations / limits.bf16_operations_per_s
-    )
+    seconds = cost.int8_operations / limits.int8_operations_per_s + cost.bf16_operations / limits.bf16_operations_per_s
     return seconds * steps_per_s

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from moesaic.artifact import ModelArtifact
-from moesaic.errors import InputError
+from moesaic.errors import InputError, RequestError
 
 if TYPE_CHECKING:
     from moesaic.server.engine import Engine, GenerateRequest
@@ -77,12 +77,15 @@ async def _answer(
     engine: "Engine", prompt: str, sampling: dict[str, Any], *, system: str | None, raw: bool, stream: bool
 ) -> dict[str, Any]:
     """Start the engine, generate once, stop it; prints text as it comes if `stream`."""
+    from moesaic.server.engine.validation import validate
+
+    request = _request(engine, prompt, sampling, system=system, raw=raw)
+    validate(request, engine.limits)  # a wrong value should not cost the loading of a model
     began = time.perf_counter()
     with Console(stderr=True).status("loading the model and replaying its canary"):
         await engine.start()
     started = time.perf_counter()
     try:
-        request = _request(engine, prompt, sampling, system=system, raw=raw)
         text, last = "", None
         async with aclosing(engine.generate(request)) as deltas:
             async for delta in deltas:
@@ -114,6 +117,13 @@ def _request(
     """The prompt as token ids: through the chat template where the tokenizer has one, unless `raw`."""
     from moesaic.server.engine import GenerateRequest, SamplingParameters
 
+    for field, text in (("prompt", prompt), ("system", system or "")):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # what the shell gave is kept as half a character, which no tokenizer takes
+            raise RequestError(
+                field, f"{text[:40]!r} is not text in UTF-8 ({error.reason}): convert it first"
+            ) from error
     tokenizer = engine.tokenizer
     if raw or getattr(tokenizer, "chat_template", None) is None:
         if system is not None:

@@ -80,6 +80,8 @@ class UpcycleOptions:
                 raise InputError(f"{name}={getattr(self, name)!r} must be a finite number of at least 0")
         if not abs(self.coefficient_bias) <= 20.0:
             raise InputError(f"coefficient_bias={self.coefficient_bias!r} must lie between -20 and 20")
+        if self.last < 0:
+            raise InputError(f"last={self.last!r} must be at least 0: how many mixtures have experts_last experts")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed={self.seed!r} must lie between 0 and 2**63 - 1")
 

@@ -1,4 +1,4 @@
-"""Canaries: layout, the mean |Δ|, and what lets a model pass."""
+"""Canaries: layout, the mean |Δ|, expert probes, and what lets a model pass."""
 
 import math
 import statistics
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moesaic.artifact import Canary
+from moesaic.artifact import Canary, ExpertProbe
 from moesaic.errors import CanaryError, InputError
 from tests.artifact.builders import CANARY
 
@@ -104,3 +104,85 @@ def test_another_layout_is_refused(observed: list[list[float]]) -> None:
 def test_an_unsound_canary_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         replace(CANARY, **changes)
+
+
+PROBE = ExpertProbe(layer=3, seed=1, tokens=(4, 9), outputs=((3.0, 4.0), (0.0, 2.0)), threshold=0.1)
+SECOND = replace(PROBE, layer=5, threshold=0.2)
+PROBED = replace(CANARY, probes=(PROBE, SECOND))
+
+
+@given(st.lists(st.floats(-100, 100), min_size=4, max_size=4))
+def test_the_error_of_a_probe_is_that_of_its_worst_token(shift: list[float]) -> None:
+    observed = [[3 + shift[0], 4 + shift[1]], [shift[2], 2 + shift[3]]]
+    expected = max(math.hypot(*shift[:2]) / 5, math.hypot(*shift[2:]) / 2)
+    assert PROBE.error(observed) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert PROBE.error(PROBE.outputs) == 0
+
+
+@pytest.mark.parametrize("strange", [math.nan, math.inf, -math.inf])
+def test_a_probe_fails_by_one_value_that_is_not_finite(strange: float) -> None:
+    with pytest.raises(CanaryError, match="in layer 5 ") as caught:
+        PROBED.check_probes([PROBE.outputs, [[3, 4], [0, strange]]])
+
+    assert caught.value.difference == math.inf
+
+
+def test_silence_where_silence_was_promised_passes() -> None:
+    silent = replace(PROBE, outputs=((0.0, 0.0), (1.0, 1.0)))
+    assert silent.error(silent.outputs) == 0
+    assert silent.error([[0.0, 1e-9], [1.0, 1.0]]) == math.inf
+
+
+def test_each_probe_has_its_own_threshold() -> None:
+    off = [[3.75, 4.0], [0.0, 2.0]]  # 0.15
+    assert PROBED.check_probes([PROBE.outputs, off]) == pytest.approx(0.15)
+    with pytest.raises(CanaryError, match=r"in layer 3 is off by 0\.15 \(relative\)") as caught:
+        PROBED.check_probes([off, off])
+
+    assert caught.value.difference == pytest.approx(0.15)
+    assert caught.value.threshold == 0.1
+
+
+def test_the_worst_layer_is_named_and_all_that_fail_are_listed() -> None:
+    with pytest.raises(CanaryError, match=r"in layer 5 is off by .*layers that fail: 3, 5\."):
+        PROBED.check_probes([[[3.0, 4.0], [0.0, 2.3]], [[-3.0, -4.0], [0.0, 2.0]]])
+
+
+def test_a_canary_without_probes_has_nothing_to_check() -> None:
+    assert CANARY.check_probes([]) == 0
+
+
+@pytest.mark.parametrize("observed", [[], [PROBE.outputs], [PROBE.outputs, [[1, 2]]], [PROBE.outputs, [[1, 2], [3]]]])
+def test_another_layout_of_probes_is_refused(observed: list[Any]) -> None:
+    with pytest.raises(InputError, match="probe"):
+        PROBED.check_probes(observed)
+
+
+def test_probes_survive_json() -> None:
+    assert Canary.from_json(PROBED.to_json()) == PROBED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layer": -1},
+        {"seed": -1},
+        {"tokens": (), "outputs": ()},
+        {"tokens": (4, 4)},
+        {"tokens": (-1, 4)},
+        {"tokens": (4,)},
+        {"outputs": ((1.0, 2.0), (3.0,))},
+        {"outputs": ((), ())},
+        {"outputs": ((1.0, math.inf), (3.0, 4.0))},
+        {"threshold": 0.0},
+        {"threshold": math.nan},
+    ],
+)
+def test_an_unsound_probe_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        replace(PROBE, **changes)
+
+
+def test_a_layer_is_probed_once() -> None:
+    with pytest.raises(InputError, match="each layer once"):
+        replace(CANARY, probes=(PROBE, PROBE))

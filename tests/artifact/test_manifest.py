@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moesaic.artifact import FORMAT_VERSION, ArchitectureFacts, FileRecord, Licence, Lineage, Manifest
+from moesaic.artifact import FORMAT_VERSION, ArchitectureFacts, ExpertProbe, FileRecord, Licence, Lineage, Manifest
 from moesaic.errors import ArtifactError, DamagedArtifactError, ForeignArtifactError, InputError
 from tests.artifact.builders import ARCHITECTURE, CANARY, FACTS, FILES, LINEAGE, QUANTIZATION
 
@@ -19,6 +19,7 @@ RECORDS = tuple(
     for name, content in FILES.items()
 )
 MANIFEST = Manifest(files=RECORDS, **FACTS)
+PROBE = ExpertProbe(layer=1, seed=1, tokens=(7,), outputs=((1.0, -2.0),), threshold=0.02)
 TEXT = MANIFEST.to_text().encode()
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -46,7 +47,7 @@ manifests = st.builds(
     lineage=lineages,
     licence=st.builds(Licence, name=st.none() | texts, file=st.none()),
     metrics=st.dictionaries(texts, st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 99), max_size=3),
-    canary=st.none() | st.just(CANARY),
+    canary=st.none() | st.just(CANARY) | st.just(replace(CANARY, probes=(PROBE,))),
 )
 
 
@@ -238,6 +239,8 @@ def test_a_malformed_digest_is_refused(digest: str) -> None:
         {"files": (RECORDS[0], RECORDS[0])},
         {"licence": Licence(name=None, file="absent.txt")},
         {"canary": replace(CANARY, sequences=((1, 2, 64), (4, 5)))},
+        {"canary": replace(CANARY, probes=(replace(PROBE, layer=2),))},
+        {"canary": replace(CANARY, probes=(replace(PROBE, layer=9),))},
         {"format_version": 2},
         {"metrics": {"a": float("nan")}},
     ],

@@ -2,13 +2,14 @@
 
 import contextlib
 import io
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 from moesaic.cli import main
 
-__all__ = ["Outcome", "assert_nothing_left", "refusal", "run"]
+__all__ = ["Outcome", "assert_nothing_left", "edit_json", "refusal", "run"]
 
 
 class Outcome(NamedTuple):
@@ -46,3 +47,8 @@ def assert_nothing_left(target: Path) -> None:
     """Neither the target nor a staging folder of it is there."""
     left = [path.name for path in target.parent.iterdir() if target.name in path.name]
     assert left == []
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Change fields of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

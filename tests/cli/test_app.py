@@ -46,7 +46,9 @@ def test_every_verb_explains_itself_with_an_example(words: tuple[str, ...]) -> N
     outcome = run(*words, "--help")
     assert outcome.code == 0
     assert f"Example: moesaic {' '.join(words)}" in " ".join(outcome.stdout.split())
-    undescribed = [line for line in outcome.stdout.splitlines() if line.strip(" │").startswith("--") and "  " not in line]
+    undescribed = [
+        line for line in outcome.stdout.splitlines() if line.strip(" │").startswith("--") and "  " not in line
+    ]
     assert undescribed == []
 
 
@@ -89,13 +91,13 @@ def test_every_error_has_its_own_kind_of_exit_code() -> None:
         "UnsupportedFeatureError": 6,
         "MoesaicError": 1,
     }
-    extra = {"RequestError": {"field": "n", "message": "m"}, "CanaryError": {"difference": 1.0, "threshold": 0.1}}
+    special = {
+        "RequestError": errors.RequestError("n", "m"),
+        "CanaryError": errors.CanaryError("m", difference=1.0, threshold=0.1),
+    }
     assert set(codes) == set(errors.__all__)
     for name, code in codes.items():
-        arguments = {} if name == "RequestError" else {"message": "m"}
-        kind = getattr(errors, name)
-        error = kind(*arguments.values(), **extra.get(name, {}))
-        assert exit_code(error) == code, name
+        assert exit_code(special.get(name) or getattr(errors, name)("m")) == code, name
     assert EXIT_CODES[-1][0] is errors.MoesaicError
 
 
@@ -123,9 +125,10 @@ def test_help_loads_neither_torch_nor_vllm() -> None:
 def test_the_installed_command_ends_with_the_error_s_code(tmp_path: Path) -> None:
     installed = Path(sys.executable).with_name("moesaic")
     done = subprocess.run(
-        [installed, "model", "info", tmp_path / "nothing"], capture_output=True, text=True, timeout=100, check=False
+        [installed, "model", "info", tmp_path], capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 3
     assert done.stdout == ""
-    assert str(tmp_path / "nothing") in done.stderr
+    assert "ForeignArtifactError" in done.stderr
+    assert str(tmp_path) in done.stderr
     assert "Traceback" not in done.stderr

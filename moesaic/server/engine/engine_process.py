@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
@@ -68,6 +69,8 @@ class EngineProcess:
             theirs.close()
         self.pid = self._process.pid
         self.sentinel = os.pidfd_open(self.pid)
+        # Not by hand: threads of vLLM watch it for as long as they have this object.
+        weakref.finalize(self, os.close, self.sentinel)
 
     @property
     def exitcode(self) -> int | None:
@@ -112,13 +115,6 @@ class EngineProcess:
             if self._connection.poll():
                 return str(self._connection.recv())
         return None
-
-    def close(self) -> None:
-        """Release the descriptors, after the end."""
-        self._connection.close()
-        if self.sentinel >= 0:
-            os.close(self.sentinel)
-            self.sentinel = -1
 
 
 class _HandingContext:

@@ -185,7 +185,10 @@ class VllmEngine:
         await asyncio.to_thread(lambda: self.tokenizer)
         self._context_length = min(self._context_length, run.client.context_length)
         self.canary_difference = await replay_canary(
-            self.artifact, self._score, run.client.run_probes, self.settings.dtype
+            self.artifact,
+            self._score,
+            lambda probes: run.unless_ended(run.client.run_probes(probes)),
+            self.settings.dtype,
         )
 
     async def _generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
@@ -257,7 +260,7 @@ class VllmEngine:
             raise
 
     async def _watch(self, run: VllmRun) -> None:
-        await run.ended()
+        await run.ended.wait()
         self._bury(run)
 
     def _bury(self, run: VllmRun) -> None:
@@ -279,7 +282,7 @@ class VllmEngine:
             self._watcher.cancel()
             self._watcher = None
         if self._burial is not None:
-            await self._burial
+            await asyncio.shield(self._burial)
             self._burial = self._run = None
         run, self._run = self._run, None
         if run is not None:

@@ -5,11 +5,12 @@ import contextlib
 import shutil
 import signal
 import tempfile
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from moesaic.artifact import ModelArtifact
-from moesaic.errors import EngineError, MoesaicError
+from moesaic.errors import EngineDeadError, EngineError, MoesaicError
 from moesaic.server.engine.engine_log import EngineLog
 from moesaic.server.engine.engine_process import EngineProcess
 from moesaic.server.engine.hardware import Machine
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from moesaic.server.engine.vllm_client import VllmClient
 
 __all__ = ["VllmRun"]
+
+Result = TypeVar("Result")
 
 _LOOK_S = 0.5  # how often vLLM is asked; the system tells of a dead process by itself
 _LAST_WORDS_S = 1.0  # how long a dying process may take to say why
@@ -32,6 +35,7 @@ class VllmRun:
         client: what talks to the process; absent until `open` returns.
         process: what computes.
         log: what vLLM logs.
+        ended: set when the process has ended.
     """
 
     client: "VllmClient"
@@ -47,6 +51,8 @@ class VllmRun:
             modules=process_modules(artifact, machine),
         )
         self.log.take_over()
+        self.ended = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Load the model.
@@ -57,7 +63,8 @@ class VllmRun:
         building = asyncio.ensure_future(asyncio.to_thread(self._build))
         try:
             self.client = await asyncio.shield(building)
-            await self.client.warm_up()
+            self._watcher = asyncio.create_task(self._watch())
+            await self.unless_ended(self.client.warm_up())
         except asyncio.CancelledError:
             self.process.kill()
             building.add_done_callback(_discard)
@@ -70,17 +77,18 @@ class VllmRun:
                 f"vLLM could not start {self._artifact.folder}: {cause.rstrip('.')}. Its log is {self.log.path}"
             ) from error
 
-    async def ended(self) -> None:
-        """Wait until the process has ended, or vLLM takes it for dead."""
-        gone = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self.process.sentinel, gone.set)
+    async def unless_ended(self, call: Awaitable[Result]) -> Result:
+        """Wait for a call that vLLM would never answer if its process ended; raises `EngineDeadError` then."""
+        calling, ending = asyncio.ensure_future(call), asyncio.ensure_future(self.ended.wait())
         try:
-            while not gone.is_set() and not self.client.dead:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(gone.wait(), _LOOK_S)
+            await asyncio.wait({calling, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if calling.done():
+                return calling.result()
+
+            raise EngineDeadError(await self.last_words() or "vLLM's engine stopped answering")
         finally:
-            loop.remove_reader(self.process.sentinel)
+            calling.cancel()
+            ending.cancel()
 
     async def last_words(self) -> str | None:
         """Why the process ended: in its own words, from its log, or by its exit status; None if it has not ended."""
@@ -97,10 +105,25 @@ class VllmRun:
     async def close(self, *, keep_log: bool) -> None:
         """End the process and all that it started."""
         await asyncio.to_thread(self._close)
+        if self._watcher is not None:
+            self._watcher.cancel()
         client = getattr(self, "client", None)
         if client is not None:
             client.release()
         self.log.close(keep=keep_log)
+
+    async def _watch(self) -> None:
+        """Set `ended` when the process ends, or when vLLM takes it for dead."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.process.sentinel, self.ended.set)
+        try:
+            while not self.ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.ended.wait(), _LOOK_S)
+                if self.client.dead:
+                    self.ended.set()
+        finally:
+            loop.remove_reader(self.process.sentinel)
 
     def _build(self) -> "VllmClient":
         from moesaic.server.engine.vllm_client import VllmClient
@@ -113,7 +136,6 @@ class VllmRun:
             client.shutdown()
         self.process.kill()
         self.process.join()
-        self.process.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -220,7 +220,7 @@ async def test_refusals_come_before_any_work(engine: Engine) -> None:
 
 
 async def test_adapters_are_refused_in_words(engine: Engine) -> None:
-    with pytest.raises(UnsupportedFeatureError, match="LoRA.*law.*merge"):
+    with pytest.raises(UnsupportedFeatureError, match=r"LoRA.*law.*merge"):
         engine.generate(request(adapter="law"))
 
 

@@ -1,4 +1,4 @@
-"""vLLM's own OpenAI server, started as its users start it, serves our artifacts with nothing but the package installed."""
+"""vLLM's own OpenAI server, started as its users start it, serves our artifacts where the package is installed."""
 
 import json
 import os
