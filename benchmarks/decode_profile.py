@@ -128,9 +128,10 @@ def _profile(engine: Any, streams: int, steps: int, top: int) -> StepProfile:
     from vllm.inputs.engine import tokens_input
 
     sampling = SamplingParams(temperature=0.0, max_tokens=512, ignore_eos=True, detokenize=False)
+    vocabulary = engine.model_config.get_vocab_size()
     names = [f"profile-{streams}-{index}" for index in range(streams)]
     for index, name in enumerate(names):
-        prompt = [1000 + (97 * index + 13 * place) % 10_000 for place in range(_PROMPT_TOKENS)]
+        prompt = [(997 * index + 131 * place) % vocabulary for place in range(_PROMPT_TOKENS)]
         engine.add_request(name, tokens_input(prompt), sampling)
     while len(engine.step()) < streams:  # until every prompt is computed
         continue

@@ -77,7 +77,8 @@ class _Findings:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write; 0 when everything was measured, whether or not the claims hold."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     console = Console(stderr=True)
     began = time.monotonic()
 
@@ -91,7 +92,10 @@ def main(arguments: list[str] | None = None) -> int:
     plan = Plan(rounds=scope.rounds, loads=_loads(scope.new_tokens), perplexity_tokens=scope.perplexity_tokens)
     texts = {PYTHON: python_reference()}
     if options.data is not None:
-        texts[WIKITEXT] = wikitext(options.data)
+        try:
+            texts[WIKITEXT] = wikitext(options.data)
+        except OSError as error:
+            parser.error(f"--data {options.data}: {error.filename} cannot be read ({error.strerror})")
     else:
         notice(f"without --data DIR the perplexity on {WIKITEXT} is not measured")
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["Interval", "median_interval", "ratios"]
 
-_RESAMPLES = 10_000
+_RESAMPLES = 2_000
 
 
 class Interval(NamedTuple):

@@ -21,7 +21,7 @@ from transformers.masking_utils import create_causal_mask
 from moesaic.artifact import Canary, ModelArtifact
 from moesaic.errors import TokenizerError
 from moesaic.model.checkpoint import layer_tensors, open_weights
-from moesaic.model.emulation import emulate_int8_activations, int8_activation_matrices
+from moesaic.model.emulation import emulate_int8_activations, int8_activation_matrices, quantized_matrices
 from moesaic.model.probes import make_probes
 from moesaic.model.shards import ShardReader, TensorSource
 
@@ -86,21 +86,27 @@ def make_canary(folder: Path, sequences: Iterable[Sequence[int]], *, dtype: str)
     """Canary of the model in `folder` (configuration and weights; plain or quantized), to be served in `dtype`.
 
     How much rounding may cost differs from model to model (int8 activations amplify it), so it is measured: the plain
-    form runs once more with every intermediate result in bf16, and the threshold is 1.5 times the difference.
+    form runs once more with every intermediate result in bf16, and the threshold is 1.5 times the difference; a
+    quantized model also runs with the other treatment of activations, as its bf16 copy or other kernels have it.
     A GPT-MoE's canary has expert probes as well (see `moesaic.model.probes`).
     """
     fixed = tuple(tuple(sequence) for sequence in sequences)
-    logprobs, emulated = _replay(folder, fixed, torch.float32)
-    if emulated or dtype != "float32":
-        rounded, _ = _replay(folder, fixed, torch.bfloat16)
-        threshold = canary_threshold("bfloat16", mean_difference(logprobs, rounded))
-    else:
-        threshold = canary_threshold(dtype)
+    config, source, quantized, rounded = _open(folder)
+    logprobs = teacher_forced_logprobs(source, config, fixed, int8_inputs=rounded)
+    threshold = canary_threshold(dtype)
+    if quantized or dtype != "float32":
+        # Kernels for other machines round activations where these do not, and the other way round.
+        variants = {rounded, quantized - rounded} if quantized else {rounded}
+        coarse = (
+            teacher_forced_logprobs(source, config, fixed, int8_inputs=inputs, dtype=torch.bfloat16)
+            for inputs in variants
+        )
+        threshold = canary_threshold("bfloat16", max(mean_difference(logprobs, other) for other in coarse))
     return Canary(
         sequences=fixed,
         logprobs=tuple(tuple(row) for row in logprobs),
         threshold=threshold,
-        computed_with="PyTorch fp32, int8 activations emulated" if emulated else "PyTorch fp32",
+        computed_with="PyTorch fp32, int8 activations emulated" if rounded else "PyTorch fp32",
         probes=make_probes(folder),
     )
 
@@ -114,16 +120,18 @@ def mean_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) 
 def replay_plain(artifact: ModelArtifact) -> list[list[float]]:
     """The canary's log-probabilities, computed anew from the weights in plain PyTorch."""
     assert artifact.manifest.canary is not None
-    return _replay(artifact.folder, artifact.manifest.canary.sequences, torch.float32)[0]
+    config, source, _, rounded = _open(artifact.folder)
+    return teacher_forced_logprobs(source, config, artifact.manifest.canary.sequences, int8_inputs=rounded)
 
 
-def _replay(folder: Path, sequences: Sequence[Sequence[int]], dtype: torch.dtype) -> tuple[list[list[float]], bool]:
-    """Log-probabilities of the model in `folder`, and whether int8 activations were emulated."""
+def _open(folder: Path) -> tuple[PreTrainedConfig, TensorSource, frozenset[str], frozenset[str]]:
+    """Configuration, plain weights, quantized matrices, and those of them whose inputs are rounded to int8."""
     config = AutoConfig.from_pretrained(folder)
     quantization = getattr(config, "quantization_config", None)
     source = open_weights(folder, {"quantization_config": quantization}, torch.float32)
-    matrices = int8_activation_matrices(ShardReader(folder).names, quantization)
-    return teacher_forced_logprobs(source, config, sequences, int8_inputs=matrices, dtype=dtype), bool(matrices)
+    names = ShardReader(folder).names
+    rounded = int8_activation_matrices(names, quantization)
+    return config, source, quantized_matrices(names), rounded
 
 
 @torch.inference_mode()

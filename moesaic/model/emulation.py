@@ -15,7 +15,7 @@ from moesaic.model.checkpoint import expert_matrix
 from moesaic.model.experts import GPTMoEExperts
 from moesaic.model.quantized import fake_quantize_activations
 
-__all__ = ["emulate_int8_activations", "int8_activation_matrices"]
+__all__ = ["emulate_int8_activations", "int8_activation_matrices", "quantized_matrices"]
 
 _IMPLEMENTATION = "int8_activations"
 
@@ -27,6 +27,11 @@ def int8_activation_matrices(names: Sequence[str], quantization_config: Mapping[
     groups = quantization_config["config_groups"].values()
     if all(group.get("input_activations") is None for group in groups):
         return frozenset()
+    return quantized_matrices(names)
+
+
+def quantized_matrices(names: Sequence[str]) -> frozenset[str]:
+    """All quantized matrices (without `.weight`) among the names in the files."""
     return frozenset(name.removesuffix(".weight_scale") for name in names if name.endswith(".weight_scale"))
 
 

@@ -26,7 +26,7 @@ from transformers import AutoConfig
 from moesaic.artifact import ExpertProbe
 from moesaic.model.checkpoint import layer_tensors, open_weights
 from moesaic.model.config import GPTMoEConfig
-from moesaic.model.emulation import emulate_int8_activations, int8_activation_matrices
+from moesaic.model.emulation import emulate_int8_activations, int8_activation_matrices, quantized_matrices
 from moesaic.model.mixture import ResidualMixture
 from moesaic.model.shards import ShardReader
 
@@ -130,7 +130,7 @@ def _mixtures(folder: Path, layers: Container[int] | None = None) -> Iterator[_M
     source = open_weights(folder, {"quantization_config": quantization}, torch.float32)
     names = ShardReader(folder).names
     int8_inputs = int8_activation_matrices(names, quantization)
-    quantized = frozenset(name.removesuffix(".weight_scale") for name in names if name.endswith(".weight_scale"))
+    quantized = quantized_matrices(names)
     for layer in config.moe_layers:
         if layers is not None and layer not in layers:
             continue

@@ -109,6 +109,15 @@ class EngineProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
 
+    def workers(self) -> list[int]:
+        """Process ids of the workers that it started, one for each rank; none where it computes by itself."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        try:
+            pids = [int(word) for word in children.read_text().split()]
+            return [pid for pid in pids if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        except FileNotFoundError:  # it has just ended, or the kernel does not tell
+            return []
+
     def error(self) -> str | None:
         """What ended it, in its own words; None if it had none."""
         with contextlib.suppress(EOFError, OSError):

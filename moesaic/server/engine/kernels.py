@@ -231,6 +231,11 @@ def _cpu_experts(weights: WeightFacts, machine: Machine) -> _Choice:
     if weights.bits == 4:
         return _cpu_int4_experts(weights, amx=amx, zen=zen)
 
+    if zen and not weights.bfloat16:  # vLLM selects them all the same, and their first call stops the engine
+        return _Choice(
+            obstacle="int8 experts of zentorch need bf16 activations, and the engine computes in another type"
+        )
+
     if zen:
         return _Choice("ZenCPUExpertsInt8")
 

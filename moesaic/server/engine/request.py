@@ -66,7 +66,7 @@ class SamplingParameters:
     logprobs: int | None = None
     """None: no log-probabilities. 0: that of each token. k: also those of the k most likely tokens."""
     n: int = 1
-    """Sequences to generate from the prompt."""
+    """Sequences to generate from the prompt; more than one need a temperature."""
 
 
 @dataclass(frozen=True, kw_only=True)

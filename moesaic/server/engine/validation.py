@@ -30,9 +30,7 @@ def validate(request: GenerateRequest, limits: EngineLimits) -> None:
     _integer("priority", request.priority, -_MAX_PRIORITY - 1, _MAX_PRIORITY, "0 is the default, lower is sooner")
     _token_ids("prompt_token_ids", request.prompt_token_ids, limits.vocab_size)
     if not request.prompt_token_ids:
-        raise RequestError(
-            "prompt_token_ids", "the prompt is empty; give at least one token, such as end of text"
-        )
+        raise RequestError("prompt_token_ids", "the prompt is empty; give at least one token, such as end of text")
 
     _check_room(len(request.prompt_token_ids), request.sampling.max_tokens, limits.context_length)
     _check_sampling(request.sampling, limits)
@@ -90,6 +88,8 @@ def _check_sampling(sampling: SamplingParameters, limits: EngineLimits) -> None:
     _number("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0, "0 is no penalty")
     _integer("top_k", sampling.top_k, 0, limits.vocab_size, "0 draws from all tokens")
     _integer("n", sampling.n, 1, limits.max_n, "send several requests for more")
+    if sampling.n > 1 and sampling.temperature == 0:
+        raise RequestError("n", f"{sampling.n} greedy answers would all be the same; ask for 1, or raise temperature")
     if sampling.logprobs is not None:
         _integer("logprobs", sampling.logprobs, 0, limits.max_logprobs, "None gives no log-probabilities")
     if sampling.seed is not None:

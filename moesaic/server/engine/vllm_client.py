@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from vllm.logprobs import Logprob
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.core_client import BackgroundResources
 from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 from vllm.v1.engine.output_processor import RequestOutputCollector
 from vllm.v1.metrics.loggers import StatLoggerBase
@@ -30,10 +32,11 @@ from moesaic.artifact import ExpertProbe
 from moesaic.errors import EngineDeadError, EngineError, EngineOverloadedError
 from moesaic.server.engine.engine import EngineLoad
 from moesaic.server.engine.engine_process import EngineProcess, hand_to_vllm
-from moesaic.server.engine.request import Delta, FinishReason, GenerateRequest, TokenLogprob, Usage
+from moesaic.server.engine.request import Delta, FinishReason, GenerateRequest, SamplingParameters, TokenLogprob, Usage
 
 __all__ = ["Stream", "VllmClient"]
 
+_LEAST_TEMPERATURE = 0.01
 _LONGEST_SOCKET_PATH = 107
 _SOCKET_NAME_CHARACTERS = 40
 
@@ -138,10 +141,17 @@ class VllmClient:
             config = arguments.create_engine_config()
         # vLLM sets variables here for the children that it starts; this child has started already.
         process.complete_environment(changes)
-        with hand_to_vllm(process):
-            self._llm = AsyncLLM.from_vllm_config(
-                config, disable_log_stats=True, stat_loggers=[lambda config, index: self._gauge]
-            )
+        try:
+            with hand_to_vllm(process):
+                self._llm = AsyncLLM.from_vllm_config(
+                    config, disable_log_stats=True, stat_loggers=[lambda config, index: self._gauge]
+                )
+        except BaseException as error:
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                resources = getattr(frame.f_locals.get("self"), "resources", None)
+                if isinstance(resources, BackgroundResources):
+                    _close(resources)
+            raise
 
     @property
     def context_length(self) -> int:
@@ -170,25 +180,9 @@ class VllmClient:
             EngineDeadError: the engine has died.
             EngineError: vLLM refuses the request.
         """
-        sampling = request.sampling
-        parameters = SamplingParams(
-            n=sampling.n,
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            min_p=sampling.min_p,
-            repetition_penalty=sampling.repetition_penalty,
-            presence_penalty=sampling.presence_penalty,
-            frequency_penalty=sampling.frequency_penalty,
-            stop=list(sampling.stop),
-            stop_token_ids=list(sampling.stop_token_ids),
-            ignore_eos=sampling.ignore_eos,
-            seed=sampling.seed,
-            logprobs=sampling.logprobs,
-            output_kind=RequestOutputKind.DELTA,
+        return await self._add(
+            request.request_id, request.prompt_token_ids, _parameters(request.sampling), request.priority
         )
-        return await self._add(request.request_id, request.prompt_token_ids, parameters, request.priority)
 
     async def submit_score(self, name: str, sequence: Sequence[int]) -> Stream:
         """Enter a sequence of at least two tokens to be scored.
@@ -232,11 +226,7 @@ class VllmClient:
 
     def release(self) -> None:
         """Close what vLLM leaves open; after `shutdown`, in the event loop."""
-        resources = self._llm.engine_core.resources
-        for socket in (resources.input_socket, resources.output_socket):
-            if socket is not None:
-                socket.close(linger=0)  # an open one would let the next line wait for ever
-        resources.ctx.term()
+        _close(self._llm.engine_core.resources)
 
     async def _add(self, name: str, prompt: Sequence[int], parameters: SamplingParams, priority: int) -> Stream:
         try:
@@ -248,6 +238,14 @@ class VllmClient:
         except (VLLMClientError, ValueError) as error:
             raise EngineError(f"vLLM refuses the request: {error}") from error
         return Stream(collector)
+
+
+def _close(resources: BackgroundResources) -> None:
+    """Close what vLLM leaves to the garbage collector: a context of sockets, with its threads."""
+    for socket in (resources.input_socket, resources.output_socket):
+        if socket is not None:
+            socket.close(linger=0)  # an open one would let the next line wait for ever
+    resources.ctx.term()
 
 
 @functools.cache
@@ -277,6 +275,28 @@ def _environment_restored() -> Iterator[dict[str, str]]:
                     os.environ[name] = before[name]
                 else:
                     del os.environ[name]
+
+
+def _parameters(sampling: SamplingParameters) -> SamplingParams:
+    """Sampling parameters as vLLM takes them; what `validation` lets pass, it does not refuse."""
+    return SamplingParams(
+        n=sampling.n,
+        max_tokens=sampling.max_tokens,
+        # Between 0 and its least temperature vLLM takes the latter, with a warning for each request.
+        temperature=max(sampling.temperature, _LEAST_TEMPERATURE) if sampling.temperature else 0.0,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        stop=list(sampling.stop),
+        stop_token_ids=list(sampling.stop_token_ids),
+        ignore_eos=sampling.ignore_eos,
+        seed=sampling.seed,
+        logprobs=sampling.logprobs,
+        output_kind=RequestOutputKind.DELTA,
+    )
 
 
 def _delta(request: GenerateRequest, completion: CompletionOutput) -> Delta:

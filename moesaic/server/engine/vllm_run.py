@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import tempfile
@@ -25,6 +26,7 @@ __all__ = ["VllmRun"]
 Result = TypeVar("Result")
 
 _LOOK_S = 0.5  # how often vLLM is asked; the system tells of a dead process by itself
+_CAUSE_CHARACTERS = 500
 _LAST_WORDS_S = 1.0  # how long a dying process may take to say why
 
 
@@ -52,6 +54,7 @@ class VllmRun:
         )
         self.log.take_over()
         self.ended = asyncio.Event()
+        self._lost_worker: int | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -72,9 +75,12 @@ class VllmRun:
         except MoesaicError:
             raise
         except Exception as error:
-            cause = await self.last_words() or f"{type(error).__name__}: {error}"
+            words = await self.last_words()
+            if self.process.is_alive():  # it waits for work: the error was on this side
+                words = f"{type(error).__name__}: {error}"
+            cause = " ".join((words or "for no reason that it gave").split())[:_CAUSE_CHARACTERS].rstrip(".")
             raise EngineError(
-                f"vLLM could not start {self._artifact.folder}: {cause.rstrip('.')}. Its log is {self.log.path}"
+                f"vLLM could not start {self._artifact.folder}: {cause}. Its log is {self.log.path}"
             ) from error
 
     async def unless_ended(self, call: Awaitable[Result]) -> Result:
@@ -92,6 +98,9 @@ class VllmRun:
 
     async def last_words(self) -> str | None:
         """Why the process ended: in its own words, from its log, or by its exit status; None if it has not ended."""
+        if self._lost_worker is not None:
+            return f"its worker process {self._lost_worker} ended"
+
         await asyncio.to_thread(self.process.join, _LAST_WORDS_S)
         words = self.process.error() or self.log.cause()
         status = self.process.exitcode
@@ -113,8 +122,14 @@ class VllmRun:
         self.log.close(keep=keep_log)
 
     async def _watch(self) -> None:
-        """Set `ended` when the process ends, or when vLLM takes it for dead."""
+        """Set `ended` when the process or one of its workers ends, or when vLLM takes it for dead.
+
+        The system tells of an ended process at once. vLLM would first try for ten seconds to end the other workers.
+        """
         loop = asyncio.get_running_loop()
+        workers = {os.pidfd_open(pid): pid for pid in self.process.workers()}
+        for descriptor, pid in workers.items():
+            loop.add_reader(descriptor, self._worker_ended, pid)
         loop.add_reader(self.process.sentinel, self.ended.set)
         try:
             while not self.ended.is_set():
@@ -124,6 +139,14 @@ class VllmRun:
                     self.ended.set()
         finally:
             loop.remove_reader(self.process.sentinel)
+            for descriptor in workers:
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
+
+    def _worker_ended(self, pid: int) -> None:
+        if not self.ended.is_set():
+            self._lost_worker = pid
+            self.ended.set()
 
     def _build(self) -> "VllmClient":
         from moesaic.server.engine.vllm_client import VllmClient
@@ -132,6 +155,8 @@ class VllmRun:
 
     def _close(self) -> None:
         client = getattr(self, "client", None)
+        if self.ended.is_set():
+            self.process.kill()  # nothing of it can be saved, and asking takes time
         if client is not None:
             client.shutdown()
         self.process.kill()

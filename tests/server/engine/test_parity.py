@@ -43,6 +43,10 @@ NOISE_RATIO = 3.0
 """How much more than a dense model a mixture may differ from its plain form where numbers are rounded."""
 
 PERTURBED = UpcycleOptions(experts=4, experts_last=8, noise=0.5, coefficient_bias=0.0)
+WELL_CONDITIONED = UpcycleOptions(experts=4, experts_last=8, noise=0.2, coefficient_bias=0.0)
+"""Experts differ, but the model is not so far from what was trained that it amplifies every rounding: with noise=0.5
+its plain form alone, in bf16, moves by 0.20 to 0.22 nats, four times as much as the dense model's, and vLLM as much."""
+
 EXACT = UpcycleOptions(experts=4, experts_last=8)
 TEXTS = (
     "The lighthouse keeper wrote down every ship that passed, its flag, its course and the hour.",
@@ -180,7 +184,7 @@ async def test_what_is_upcycled_writes_what_its_dense_base_writes(dense: ModelAr
 @pytest.fixture(scope="module")
 def perturbed(dense: ModelArtifact) -> ModelArtifact:
     """SmolLM2 as a mixture of different experts, in bf16."""
-    return upcycled(dense, "perturbed", PERTURBED, "bfloat16")
+    return upcycled(dense, "perturbed", WELL_CONDITIONED, "bfloat16")
 
 
 @pytest.mark.parametrize("scheme", [None, Scheme.INT8], ids=["bf16", "int8"])

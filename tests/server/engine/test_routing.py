@@ -1,4 +1,4 @@
-"""The fused top-2 form routes as the natural modules do. (Marked as engine tests: the module imports vLLM.)"""
+"""The fused top-2 form routes as the natural modules do; marked as engine tests, since the module imports vLLM."""
 
 import pytest
 import torch
