@@ -144,4 +144,5 @@ def _process(engine: VllmEngine) -> int:
 
 
 def _encoded(engine: VllmEngine, text: str) -> list[int]:
-    return list(engine.tokenizer.encode(text, add_special_tokens=False))
+    # Not verbose: it would warn that the text is longer than the context, which is cut into windows later.
+    return list(engine.tokenizer.encode(text, add_special_tokens=False, verbose=False))

@@ -10,6 +10,8 @@ process is started first and waits for its work; `hand_to_vllm` lets vLLM's laun
 """
 
 import contextlib
+import copy
+import dataclasses
 import importlib
 import multiprocessing
 import os
@@ -133,7 +135,10 @@ class _HandingContext:
         self._process = process
 
     def Process(self, *, target: Callable[..., None], name: str, kwargs: dict[str, Any]) -> EngineProcess:  # noqa: N802
-        self._process.assign(target, kwargs)
+        # The log of that process is ours, so vLLM may write it as it likes, whatever it does in this process.
+        config = copy.copy(kwargs["vllm_config"])
+        config.logging_config = dataclasses.replace(config.logging_config, configure_logging=True)
+        self._process.assign(target, {**kwargs, "vllm_config": config})
         return self._process
 
 

@@ -127,9 +127,14 @@ class VllmRun:
         The system tells of an ended process at once. vLLM would first try for ten seconds to end the other workers.
         """
         loop = asyncio.get_running_loop()
-        workers = {os.pidfd_open(pid): pid for pid in self.process.workers()}
-        for descriptor, pid in workers.items():
-            loop.add_reader(descriptor, self._worker_ended, pid)
+        workers: list[int] = []
+        for pid in self.process.workers():
+            try:
+                workers.append(os.pidfd_open(pid))
+            except ProcessLookupError:
+                self._worker_ended(pid)
+            else:
+                loop.add_reader(workers[-1], self._worker_ended, pid)
         loop.add_reader(self.process.sentinel, self.ended.set)
         try:
             while not self.ended.is_set():

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,12 +125,19 @@ def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     assert all(gone(pid) for pid in pids)
 
 
+@dataclass(frozen=True)
+class Logging:
+    configure_logging: bool = False
+
+
 @pytest.mark.engine
 def test_vllm_s_launcher_takes_it_within_the_block_only(process: EngineProcess) -> None:
     from vllm.v1.engine import utils
 
+    config = SimpleNamespace(logging_config=Logging())
     with hand_to_vllm(process):
-        taken = utils.get_mp_context().Process(target=fail, name="EngineCore", kwargs={"message": ""})
+        taken = utils.get_mp_context().Process(target=fail, name="EngineCore", kwargs={"vllm_config": config})
         assert taken is process
 
+    assert not config.logging_config.configure_logging
     assert utils.get_mp_context().get_start_method() in ("fork", "spawn")
