@@ -175,12 +175,12 @@ def _find(
     faults: list[FaultResult] = []
     for name in (PERTURBED, PERTURBED_INT8):
         notice(f"faults in {name}")
-        faults += detect_faults(subjects[name], work / "faulty", check_plainly, name=f"PyTorch, {name}")
+        faults += detect_faults(subjects[name], work, check_plainly, name=f"PyTorch, {name}")
     if scope.faults_in_engine:
         notice(f"faults in {PERTURBED_INT8}, served by the engine")
         middle = faulty_layers(list(subjects[PERTURBED_INT8].manifest.architecture.experts_per_layer))[1:2]
         faults += detect_faults(
-            subjects[PERTURBED_INT8], work / "faulty", check_in_engine, name=f"vLLM, {PERTURBED_INT8}", layers=middle
+            subjects[PERTURBED_INT8], work, check_in_engine, name=f"vLLM, {PERTURBED_INT8}", layers=middle
         )
     return _Findings(subjects=subjects, measured=measured, limits=limits, faults=faults, profiles=profiles)
 

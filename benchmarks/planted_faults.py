@@ -11,6 +11,7 @@ The experts of the model must differ, else these faults change nothing.
 import asyncio
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ def detect_faults(
 
     Args:
         artifact: a mixture in one weight file.
-        scratch: folder for the copy; removed in the end.
+        scratch: folder in which the copy gets a folder of its own; that is removed in the end.
         check: raises `CanaryError` to refuse a model.
         name: name of the check.
         layers: mixtures to plant faults in; the first, the middle and the last one by default.
@@ -189,12 +190,9 @@ def _result(
 
 @contextmanager
 def _copied(artifact: ModelArtifact, scratch: Path) -> Iterator[ModelArtifact]:
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
-        shutil.copytree(artifact.folder, scratch)
-        yield ModelArtifact.open(scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    # A name of its own: two benchmarks may share the folder of models.
+    with tempfile.TemporaryDirectory(prefix=".faulty-", dir=scratch) as folder:
+        yield ModelArtifact.open(shutil.copytree(artifact.folder, Path(folder) / artifact.folder.name))
 
 
 def _whole(first: Placement, second: Placement) -> Exchange:

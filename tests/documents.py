@@ -46,10 +46,14 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+_BUILT = ("build", "dist")  # may lie there or not
+
+
 def paths_in_code(text: str, root: Path) -> list[str]:
-    """Code spans that name a path of the repository: of two parts or more, the first of which is there."""
+    """Code spans that name a path of the repository: of two parts or more, the first of which is there and kept."""
     spans = (span for span in _CODE_SPAN.findall(_prose(text)) if "/" in span and _PATH.fullmatch(span))
-    return [span for span in spans if (root / span.partition("/")[0]).exists()]
+    firsts = ((span, span.partition("/")[0]) for span in spans)
+    return [span for span, first in firsts if first not in _BUILT and (root / first).exists()]
 
 
 def commands(text: str) -> Iterator[list[str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["StopStrings"]
+__all__ = ["Released", "StopStrings"]
 
 
 class Released(NamedTuple):

@@ -12,31 +12,27 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, cast
 
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import GracefulHTTPError, VLLMClientError
 from vllm.inputs.engine import tokens_input
-from vllm.logprobs import Logprob
-from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.core_client import BackgroundResources
 from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
-from vllm.v1.engine.output_processor import RequestOutputCollector
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from moesaic.artifact import ExpertProbe
 from moesaic.errors import EngineDeadError, EngineError, EngineOverloadedError
 from moesaic.server.engine.engine import EngineLoad
 from moesaic.server.engine.engine_process import EngineProcess, hand_to_vllm
-from moesaic.server.engine.request import Delta, FinishReason, GenerateRequest, SamplingParameters, TokenLogprob, Usage
+from moesaic.server.engine.request import GenerateRequest
+from moesaic.server.engine.vllm_stream import Stream, sampling_params
 
-__all__ = ["Stream", "VllmClient"]
+__all__ = ["VllmClient"]
 
-_LEAST_TEMPERATURE = 0.01
 _LONGEST_SOCKET_PATH = 107
 _SOCKET_NAME_CHARACTERS = 40
 
@@ -61,65 +57,6 @@ class _Gauge(StatLoggerBase):
 
     def log_engine_initialized(self) -> None:
         """Nothing to say."""
-
-
-class Stream:
-    """The answer to one request, as it arrives.
-
-    Attributes:
-        finished: whether vLLM has given the last of it.
-    """
-
-    def __init__(self, collector: RequestOutputCollector) -> None:
-        self._collector = collector
-        self._generated = 0
-        self.finished = False
-
-    @property
-    def internal_id(self) -> str:
-        """Name that vLLM gave to the request."""
-        return self._collector.request_id
-
-    async def deltas(self, request: GenerateRequest) -> list[Delta]:
-        """Wait for what is new; the last delta of a finished request carries its usage.
-
-        Raises `EngineDeadError` if the engine died, `EngineError` if it failed on this request.
-        """
-        output = await self._next()
-        built = [_delta(request, completion) for completion in output.outputs]
-        self._generated += sum(len(delta.token_ids) for delta in built)
-        if output.finished and built:
-            usage = Usage(
-                prompt_tokens=len(request.prompt_token_ids),
-                completion_tokens=self._generated,
-                cached_tokens=output.num_cached_tokens or 0,
-            )
-            built[-1] = replace(built[-1], usage=usage)
-        return built
-
-    async def logprobs(self, sequence: Sequence[int]) -> list[float]:
-        """Wait for the log-probabilities of a scored sequence, of every token but the first."""
-        output = await self._next()
-        (completion,) = output.outputs
-        # The first position of a prompt has no log-probability; the last token of the sequence was generated.
-        positions = [*list(output.prompt_logprobs or ())[1:], *(completion.logprobs or ())]
-        return [position[token].logprob for token, position in zip(sequence[1:], positions, strict=True)]
-
-    async def _next(self) -> RequestOutput:
-        try:
-            output = self._collector.get_nowait() or await self._collector.get()
-        except VllmDeadError as error:
-            raise EngineDeadError("vLLM's engine process ended") from error
-        except EngineDeadError:
-            raise
-        except Exception as error:  # vLLM hands over whatever its output loop met
-            raise EngineError(f"vLLM failed on the request: {type(error).__name__}: {error}") from error
-        self.finished = output.finished
-        return cast(RequestOutput, output)
-
-    def fail(self, error: Exception) -> None:
-        """Let whoever waits meet `error`."""
-        self._collector.put(error)
 
 
 class VllmClient:
@@ -180,9 +117,11 @@ class VllmClient:
             EngineDeadError: the engine has died.
             EngineError: vLLM refuses the request.
         """
-        return await self._add(
-            request.request_id, request.prompt_token_ids, _parameters(request.sampling), request.priority
-        )
+        try:
+            parameters = sampling_params(request.sampling)
+        except VLLMClientError as error:
+            raise EngineError(f"vLLM refuses the request: {error}") from error
+        return await self._add(request.request_id, request.prompt_token_ids, parameters, request.priority)
 
     async def submit_score(self, name: str, sequence: Sequence[int]) -> Stream:
         """Enter a sequence of at least two tokens to be scored.
@@ -275,51 +214,3 @@ def _environment_restored() -> Iterator[dict[str, str]]:
                     os.environ[name] = before[name]
                 else:
                     del os.environ[name]
-
-
-def _parameters(sampling: SamplingParameters) -> SamplingParams:
-    """Sampling parameters as vLLM takes them; what `validation` lets pass, it does not refuse."""
-    return SamplingParams(
-        n=sampling.n,
-        max_tokens=sampling.max_tokens,
-        # Between 0 and its least temperature vLLM takes the latter, with a warning for each request.
-        temperature=max(sampling.temperature, _LEAST_TEMPERATURE) if sampling.temperature else 0.0,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        repetition_penalty=sampling.repetition_penalty,
-        presence_penalty=sampling.presence_penalty,
-        frequency_penalty=sampling.frequency_penalty,
-        stop=list(sampling.stop),
-        stop_token_ids=list(sampling.stop_token_ids),
-        ignore_eos=sampling.ignore_eos,
-        seed=sampling.seed,
-        logprobs=sampling.logprobs,
-        output_kind=RequestOutputKind.DELTA,
-    )
-
-
-def _delta(request: GenerateRequest, completion: CompletionOutput) -> Delta:
-    """Ours for vLLM's; `completion.logprobs` holds, for each token, the token itself and the most likely ones."""
-    token_ids = tuple(completion.token_ids)
-    wanted = request.sampling.logprobs
-    chosen: tuple[float, ...] | None = None
-    top: tuple[tuple[TokenLogprob, ...], ...] | None = None
-    if wanted is not None:
-        positions = list(completion.logprobs or ())
-        chosen = tuple(position[token].logprob for token, position in zip(token_ids, positions, strict=True))
-        top = tuple(_most_likely(position, wanted) for position in positions) if wanted else None
-    return Delta(
-        request_id=request.request_id,
-        index=completion.index,
-        text=completion.text,
-        token_ids=token_ids,
-        logprobs=chosen,
-        top_logprobs=top,
-        finish_reason=FinishReason(completion.finish_reason) if completion.finish_reason else None,
-    )
-
-
-def _most_likely(position: Mapping[int, Logprob], count: int) -> tuple[TokenLogprob, ...]:
-    ranked = sorted(position.items(), key=lambda item: (item[1].rank or 0, item[0]))
-    return tuple(TokenLogprob(token_id, logprob.logprob) for token_id, logprob in ranked[:count])

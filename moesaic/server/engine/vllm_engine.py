@@ -15,6 +15,7 @@ On a GPU the same calls configure vLLM's GPU worker. Not verified on a GPU.
 """
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -36,7 +37,8 @@ from moesaic.server.engine.vllm_settings import VllmSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from moesaic.server.engine.vllm_client import Stream, VllmClient
+    from moesaic.server.engine.vllm_client import VllmClient
+    from moesaic.server.engine.vllm_stream import Stream
 
 __all__ = ["VllmEngine"]
 
@@ -252,7 +254,8 @@ class VllmEngine:
         except asyncio.CancelledError:
 
             async def abandon() -> None:
-                await run.client.abort([(await submission).internal_id])
+                with contextlib.suppress(EngineError):  # refused, or dead: nothing is in flight
+                    await run.client.abort([(await submission).internal_id])
 
             task = asyncio.create_task(abandon())
             self._abandoned.add(task)

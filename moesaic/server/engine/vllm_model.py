@@ -31,7 +31,15 @@ from vllm.model_executor.models.utils import WeightsMapper, extract_layer_index
 
 from moesaic.model.config import GPTMoEConfig
 
-__all__ = ["GPTMoEForCausalLM", "residual_routing"]
+__all__ = [
+    "GPTMoEAttention",
+    "GPTMoEDecoderLayer",
+    "GPTMoEForCausalLM",
+    "GPTMoEModel",
+    "ResidualMixture",
+    "Routing",
+    "residual_routing",
+]
 
 # `.mlp.` in front keeps the dense rules away from the experts, whose names vLLM maps by itself.
 _MAPPER = WeightsMapper(
@@ -45,6 +53,7 @@ _MAPPER = WeightsMapper(
 )
 
 Routing = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+"""What vLLM takes for a routing function: keywords in, weights and expert slots out."""
 
 
 def residual_routing(experts: int, *, residual: bool, softmax_gate: bool, bias: Callable[[], torch.Tensor]) -> Routing:

@@ -19,6 +19,11 @@ resource_tracker: process died unexpectedly, relaunching.  Some resources might 
 """
 
 
+def file_handlers(logger: logging.Logger) -> list[logging.Handler]:
+    """Where the logger writes; an engine of the same session may have its file there too."""
+    return [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+
+
 @pytest.fixture
 def vllm_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     """The logger, as in a program that lets us configure it."""
@@ -26,8 +31,9 @@ def vllm_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     monkeypatch.setenv("VLLM_CONFIGURE_LOGGING", "0")
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "level", logging.INFO)
+    before = set(file_handlers(logger))
     yield logger
-    assert not [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    assert set(file_handlers(logger)) == before
 
 
 def test_the_cause_is_the_last_error_of_this_life(tmp_path: Path) -> None:

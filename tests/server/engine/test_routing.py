@@ -24,10 +24,9 @@ def test_stacked_gate_gives_the_weights_of_router_and_coefficients(experts, toke
     for tensor in (router.weight, coefficients.weight, coefficients.bias):
         torch.nn.init.normal_(tensor)
     router.bias.normal_()
-    weight, bias = router.weight, router.bias
-    if residual:
-        weight = torch.cat([weight, coefficients.weight])
-        bias = torch.cat([bias, coefficients.bias])
+    rows = experts + 2 * residual
+    weight = torch.cat([router.weight, coefficients.weight])[:rows]
+    bias = torch.cat([router.bias, coefficients.bias])[:rows]
 
     x = torch.randn(tokens, 16)
     route = residual_routing(experts, residual=residual, softmax_gate=softmax, bias=lambda: bias)

@@ -57,7 +57,8 @@ def test_a_cache_too_small_is_refused_with_the_size_that_suffices(tiny_artifact:
 def test_the_computing_process_is_private_and_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_NO_USAGE_STATS", "0")
     monkeypatch.setenv("VLLM_CONFIGURE_LOGGING", "0")
-    monkeypatch.delenv("VLLM_HOST_IP", raising=False)
+    for name in ("VLLM_HOST_IP", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     environment = process_environment(VllmSettings(), CPU, tmp_path)
     assert environment["VLLM_HOST_IP"] == "127.0.0.1"
     assert environment["VLLM_NO_USAGE_STATS"] == "0", "what the user set stays"
