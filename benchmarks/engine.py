@@ -139,7 +139,7 @@ def _data_folder() -> Path | None:
 
 def _loads(new_tokens: int) -> tuple[Load, ...]:
     return (
-        Load(name=DECODE_1, streams=1, prompt_tokens=64, new_tokens=2 * new_tokens),
+        Load(name=DECODE_1, streams=1, prompt_tokens=64, new_tokens=max(64, new_tokens)),
         Load(name=DECODE_8, streams=8, prompt_tokens=64, new_tokens=new_tokens),
         Load(name=DECODE_32, streams=32, prompt_tokens=64, new_tokens=new_tokens),
         Load(name=PREFILL, streams=4, prompt_tokens=512, new_tokens=1),

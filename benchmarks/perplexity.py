@@ -10,7 +10,7 @@ from moesaic.server.engine import Engine
 __all__ = ["Window", "perplexity", "python_reference", "wikitext", "windows"]
 
 WINDOW_TOKENS = 1024
-STRIDE_TOKENS = 768
+STRIDE_TOKENS = 896
 _WINDOWS_AT_ONCE = 8  # what the key-value cache of a benchmark engine holds with room to spare
 
 
