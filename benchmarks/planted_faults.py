@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moesaic.artifact import ModelArtifact
-from moesaic.errors import CanaryError
+from moesaic.errors import ArtifactError, CanaryError
 from moesaic.model.canary import replay_plain
 from moesaic.model.probes import replay_probes
 from moesaic.model.safetensors_header import Placement, read_header
@@ -129,16 +129,20 @@ def check_plainly(artifact: ModelArtifact) -> None:
 def check_in_engine(artifact: ModelArtifact) -> None:
     """What happens when the artifact is served: vLLM loads it, and the engine replays the canary.
 
+    Where this machine needs a bf16 copy, it is made anew each time: one kept from the sound model would hide a fault.
+
     Raises:
         CanaryError: the engine refuses to serve it.
+        DamagedArtifactError: a copy was to be made, for which the files must match their digests.
     """
 
-    async def start() -> None:
-        engine = VllmEngine(artifact, VllmSettings(kv_cache_bytes=_KV_CACHE_BYTES))
+    async def start(copies: Path) -> None:
+        engine = VllmEngine(artifact, VllmSettings(kv_cache_bytes=_KV_CACHE_BYTES, cache_folder=copies))
         await engine.start()
         await engine.stop()
 
-    asyncio.run(start())
+    with tempfile.TemporaryDirectory(prefix="moesaic-copies-") as folder:
+        asyncio.run(start(Path(folder)))
 
 
 def detect_faults(
@@ -154,7 +158,7 @@ def detect_faults(
     Args:
         artifact: a mixture in one weight file.
         scratch: folder in which the copy gets a folder of its own; that is removed in the end.
-        check: raises `CanaryError` to refuse a model.
+        check: raises an `ArtifactError`, as a rule `CanaryError`, to refuse a model.
         name: name of the check.
         layers: mixtures to plant faults in; the first, the middle and the last one by default.
     """
@@ -173,18 +177,19 @@ def detect_faults(
 def _result(
     copy: ModelArtifact, check: Callable[[ModelArtifact], None], name: str, fault: PlantedFault | None
 ) -> FaultResult:
-    refusal: CanaryError | None = None
+    refusal: ArtifactError | None = None
     try:
         check(copy)
-    except CanaryError as error:
+    except ArtifactError as error:
         refusal = error
+    measured = refusal if isinstance(refusal, CanaryError) else None
     return FaultResult(
         fault="none" if fault is None else fault.name,
         layer=None if fault is None else fault.layer,
         check=name,
         detected=refusal is not None,
-        difference=None if refusal is None else refusal.difference,
-        threshold=None if refusal is None else refusal.threshold,
+        difference=None if measured is None else measured.difference,
+        threshold=None if measured is None else measured.threshold,
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "MOE_INT8",
     "MOE_INT8_EXPERTS",
     "PERTURBED",
+    "PERTURBED_BF16",
     "PERTURBED_INT8",
     "SERVED",
     "make_subjects",
@@ -33,6 +34,7 @@ MOE = "MoE bf16"
 MOE_INT8 = "MoE int8"
 MOE_INT8_EXPERTS = "MoE int8-experts"
 PERTURBED = "perturbed MoE fp32"
+PERTURBED_BF16 = "perturbed MoE bf16"
 PERTURBED_INT8 = "perturbed MoE int8"
 
 SERVED = (DENSE, DENSE_INT8, MOE, MOE_INT8, MOE_INT8_EXPERTS)
@@ -67,7 +69,11 @@ _RECIPES = (
         name=MOE_INT8_EXPERTS, folder="moe-int8-experts", operation="quantize", parent=MOE, scheme=Scheme.INT8_EXPERTS
     ),
     _Recipe(name=PERTURBED, folder="perturbed", operation="upcycle", upcycling=_PERTURBING, dtype="float32"),
-    _Recipe(name=PERTURBED_INT8, folder="perturbed-int8", operation="quantize", parent=PERTURBED, scheme=Scheme.INT8),
+    # The engine serves int8 of a bf16 model as it is, and of an fp32 model as a copy, in which no fault would be seen.
+    _Recipe(name=PERTURBED_BF16, folder="perturbed-bf16", operation="upcycle", upcycling=_PERTURBING),
+    _Recipe(
+        name=PERTURBED_INT8, folder="perturbed-int8", operation="quantize", parent=PERTURBED_BF16, scheme=Scheme.INT8
+    ),
 )
 
 

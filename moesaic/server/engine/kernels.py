@@ -10,7 +10,7 @@ need hardware that not every machine has:
 =======  =======================================  ====================================================
 experts  x86 with AMX                             AMD Zen 4 and later, with zentorch
 =======  =======================================  ====================================================
-int8     sizes divisible by 32                    any sizes
+int8     sizes divisible by 32                    bf16, any sizes
 int4     groups of 64 or 128, not of 32           bf16, two active experts (the residual one counts)
 =======  =======================================  ====================================================
 
