@@ -120,6 +120,11 @@ class GPTMoEConfig(LlamaConfig):
             )
         if any(count < 0 for count in counts):
             raise ConfigError(f"num_experts_per_layer={counts!r} holds a negative count: use 0 for a dense layer")
+        if not self.moe_residual and 1 in counts:
+            raise ConfigError(
+                f"num_experts_per_layer={counts!r} has a mixture of 1 expert and no residual MLP, which is a dense "
+                "layer: write 0 for it, or give it at least 2 experts"
+            )
         if self.num_experts_per_tok != 1:
             raise ConfigError(f"num_experts_per_tok={self.num_experts_per_tok!r}: a GPT-MoE routes to exactly 1 expert")
         if self.moe_residual and self.moe_layers and self.moe_intermediate_size != self.intermediate_size:

@@ -26,7 +26,13 @@ def rewritten(source, target, change):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.booleans(), st.booleans(), st.booleans(), st.booleans())
+@given(
+    st.lists(st.sampled_from([0, 2, 3, 5]), min_size=1, max_size=4),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
 def test_disk_layout_has_the_expected_names_and_shapes_and_maps_back(counts, residual, tied, biased, normed):
     config = GPTMoEConfig(
         vocab_size=40,

@@ -33,6 +33,7 @@ def test_pyramid_puts_the_larger_count_last(layers, experts, experts_last, inter
         ({"num_experts_per_layer": [0, 4, 4]}, "3 entries for 2 layers"),
         ({"num_experts_per_layer": [0, -1]}, "negative"),
         ({"num_experts_per_tok": 2}, "exactly 1 expert"),
+        ({"num_experts_per_layer": [0, 1], "moe_residual": False}, "dense layer"),
         ({"num_experts_per_layer": [0, 4], "moe_intermediate_size": 128}, "differs from intermediate_size"),
         ({"router_gate_mode": "sigmoid"}, "sigmoid"),
         ({"router_aux_loss_coef": -0.1}, "router_aux_loss_coef=-0.1"),

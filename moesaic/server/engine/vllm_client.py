@@ -157,6 +157,11 @@ class VllmClient:
         if not self.dead:
             await self._llm.abort(list(internal_ids), internal=True)
 
+    def stop_listening(self) -> None:
+        """Take no further outputs, so that vLLM does not report the end that we bring about as a failure."""
+        if self._llm.output_handler is not None:
+            self._llm.output_handler.cancel()
+
     def shutdown(self) -> None:
         """End the engine's process; blocks until it has ended, or was killed."""
         self._llm.shutdown()

@@ -28,6 +28,7 @@ from vllm.model_executor.models.llama import (
     LlamaModel,
 )
 from vllm.model_executor.models.utils import WeightsMapper, extract_layer_index
+from vllm.platforms import current_platform
 
 from moesaic.model.config import GPTMoEConfig
 
@@ -56,11 +57,14 @@ Routing = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 """What vLLM takes for a routing function: keywords in, weights and expert slots out."""
 
 
-def residual_routing(experts: int, *, residual: bool, softmax_gate: bool, bias: Callable[[], torch.Tensor]) -> Routing:
+def residual_routing(
+    experts: int, *, residual: bool, softmax_gate: bool, bias: Callable[[], torch.Tensor], companion: bool = False
+) -> Routing:
     """The routing function that vLLM calls with the stacked gate's logits [T, E + 2] (or [T, E] without residual).
 
-    It returns weights [T, 2] fp32 and expert slots [T, 2] int32 (one column without residual). `bias` gives the
-    gate's bias: it takes part in the choice, but a softmax gate value is computed without it.
+    It returns weights [T, 2] fp32 and expert slots [T, 2] int32. Without residual there is one column, or with
+    `companion` a second one: another expert with weight 0, for kernels that fail when all tokens visit the same expert.
+    `bias` gives the gate's bias: it takes part in the choice, but a softmax gate value is computed without it.
     """
 
     def route(
@@ -74,7 +78,10 @@ def residual_routing(experts: int, *, residual: bool, softmax_gate: bool, bias: 
             gate_T1 = torch.softmax(unbiased, dim=-1).gather(-1, index_T1)
         if not residual:
             weight_T1 = torch.ones_like(z[:, :1]) if gate_T1 is None else gate_T1
-            return weight_T1, index_T1.int()
+            if not companion:
+                return weight_T1, index_T1.int()
+            other_T1 = (index_T1 + 1) % experts
+            return nn.functional.pad(weight_T1, (0, 1)), torch.cat([index_T1, other_T1], dim=-1).int()
         c_T2 = torch.softmax(z[:, experts:], dim=-1)
         if gate_T1 is not None:
             c_T2 = torch.cat([c_T2[:, :1] * gate_T1, c_T2[:, 1:]], dim=-1)
@@ -112,6 +119,8 @@ class ResidualMixture(nn.Module):
     ) -> None:
         super().__init__()
         residual = int(config.moe_residual)
+        # zentorch's fused experts end the process when only one expert receives tokens, as in a step of one token.
+        companion = not residual and current_platform.is_cpu() and current_platform.is_zen_cpu()
         self.gate = GateLinear(
             config.hidden_size,
             experts + 2 * residual,
@@ -123,7 +132,7 @@ class ResidualMixture(nn.Module):
         assert config.moe_intermediate_size is not None
         self.experts = FusedMoEFactory(
             num_experts=experts + residual,
-            top_k=1 + residual,
+            top_k=1 + residual + companion,
             hidden_size=config.hidden_size,
             intermediate_size=config.moe_intermediate_size,
             renormalize=True,
@@ -133,6 +142,7 @@ class ResidualMixture(nn.Module):
                 residual=config.moe_residual,
                 softmax_gate=config.router_gate_mode == "softmax",
                 bias=lambda: self.gate.bias,
+                companion=companion,
             ),
             prefix=f"{prefix}.experts",
         )

@@ -113,10 +113,12 @@ class VllmRun:
 
     async def close(self, *, keep_log: bool) -> None:
         """End the process and all that it started."""
+        client = getattr(self, "client", None)
+        if client is not None:
+            client.stop_listening()
         await asyncio.to_thread(self._close)
         if self._watcher is not None:
             self._watcher.cancel()
-        client = getattr(self, "client", None)
         if client is not None:
             client.release()
         self.log.close(keep=keep_log)

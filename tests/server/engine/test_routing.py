@@ -44,6 +44,15 @@ def test_stacked_gate_gives_the_weights_of_router_and_coefficients(experts, toke
         assert weights.shape == slots.shape == (tokens, 1)
 
 
+def test_a_companion_has_no_weight_and_is_another_expert():
+    from moesaic.server.engine.vllm_model import residual_routing
+
+    route = residual_routing(3, residual=False, softmax_gate=False, bias=lambda: torch.zeros(3), companion=True)
+    weights, slots = route(hidden_states=None, gating_output=torch.eye(3), topk=2, renormalize=True)
+    assert weights.tolist() == [[1.0, 0.0]] * 3
+    assert slots.tolist() == [[0, 1], [1, 2], [2, 0]]
+
+
 def test_the_plugin_may_register_twice():
     from vllm.model_executor.models.registry import ModelRegistry
 
