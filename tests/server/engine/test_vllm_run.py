@@ -23,12 +23,18 @@ class Client:
     """What a run needs of a client."""
 
     dead = False
+    listens = True
 
     async def warm_up(self) -> None:
         """Be warm."""
 
+    def stop_listening(self) -> None:
+        """Be deaf."""
+        self.listens = False
+
     def shutdown(self) -> None:
-        """Be down."""
+        """Be down; whoever still listens would hear of a failure."""
+        assert not self.listens
 
     def release(self) -> None:
         """Be free."""
