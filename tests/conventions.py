@@ -35,9 +35,9 @@ _VAGUE_NAMES = frozenset({"common", "helper", "helpers", "misc", "util", "utils"
 _FORBIDDEN_WORDS = {
     "open-task marker": re.compile(r"\b(?:TOD[O]|FIXM[E]|XX[X]|HAC[K])\b"),
     "registry host": re.compile(
-        r"\b(?:pypi\.(?:org|python)|pythonhosted\.org|download\.pytorch\.org|registry\.npmjs|conda\.anaconda\.org)"
+        r"\b(?:pyp[i]\.(?:org|python)|pythonh[o]sted\.org|download\.pyt[o]rch\.org|registry\.npmj[s]|conda\.anac[o]nda\.org)"
     ),
-    "machine path": re.compile(r"(?<![\w.$}~])/(?:work|root|home|opt/(?:pypi|wheels))/"),
+    "machine path": re.compile(r"(?<![\w.$}~])/(?:wor[k]|root|home|opt/(?:pypi|wheels))/"),
 }
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
