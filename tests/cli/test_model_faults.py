@@ -98,9 +98,12 @@ def test_feed_forward_layers_with_biases_cannot_be_experts(tmp_path: Path) -> No
 
 
 _SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+# A job in the background of a shell without job control begins with SIGINT ignored; a person's command does not.
 _SLOW_CANARY = """
-import time
+import signal, time
 import moesaic.model.conversion
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def wait(*arguments, **options):
     print("staged", flush=True)

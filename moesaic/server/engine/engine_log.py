@@ -51,6 +51,8 @@ class EngineLog:
             os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
             logger.propagate = False
             logger.setLevel(logging.INFO)
+            # On a CPU there is no Triton to find, and no reader of standard error who would care.
+            logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
         if not logger.propagate and os.environ.get("VLLM_CONFIGURE_LOGGING") == "0":
             self._handler = logging.FileHandler(self.path, encoding="utf-8", delay=True)
             self._handler.setFormatter(logging.Formatter("(%(processName)s) %(levelname)s %(asctime)s %(message)s"))
