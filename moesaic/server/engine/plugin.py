@@ -10,12 +10,12 @@ ARCHITECTURE = "GPTMoEForCausalLM"
 
 
 def register() -> None:
-    """Make the configuration and the model known, and seeds safe on CPUs; may be called more than once."""
+    """Make the configuration and the model known, and the CPU worker ours; may be called more than once."""
     from vllm.model_executor.models.registry import ModelRegistry
 
     import moesaic.model.config  # noqa: F401  (registers the configuration with transformers)
-    from moesaic.server.engine.seeds import use_seed_safe_worker
+    from moesaic.server.engine.worker_class import use_moesaic_worker
 
-    use_seed_safe_worker()
+    use_moesaic_worker()
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model(ARCHITECTURE, f"moesaic.server.engine.vllm_model:{ARCHITECTURE}")

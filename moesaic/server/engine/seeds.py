@@ -7,26 +7,15 @@ everyone.
 
 The remedy is not to draw: while tokens are sampled, the generators of unfinished prompts are put aside. Their rows are
 drawn from the process's own generator, whose value nobody uses, so a seeded request draws its first number for its
-first token, however the prompt was cut. This is a worker class of ours, by vLLM's own setting `worker_cls`:
-
-- `VllmEngine` names it directly.
-- `use_seed_safe_worker()` makes it the CPU default of the process that calls it; our plug-in calls it, so that vLLM's
-  own server is safe as well.
+first token, however the prompt was cut. Our worker
+class does so (`cpu_worker`).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from vllm.config import VllmConfig
-
-__all__ = ["CPU_WORKER", "unfinished_prompts_set_aside", "use_seed_safe_worker"]
-
-CPU_WORKER = "moesaic.server.engine.seed_safe_worker.SeedSafeCPUWorker"
-"""Name of the worker class, for vLLM's `worker_cls`."""
-
-_VLLM_CPU_WORKER = "vllm.v1.worker.cpu_worker.CPUWorker"
+__all__ = ["unfinished_prompts_set_aside"]
 
 
 @contextmanager
@@ -44,20 +33,3 @@ def unfinished_prompts_set_aside(runner: Any) -> Iterator[None]:
     finally:
         # Rows keep their places while tokens are sampled; vLLM moves them at the start of a step.
         batch.generators.update(aside)
-
-
-def use_seed_safe_worker() -> None:
-    """Let every engine that this process configures for a CPU use our worker instead of vLLM's own; re-entrant."""
-    from vllm.platforms import current_platform
-
-    if not current_platform.is_cpu() or "check_and_update_config" in vars(current_platform):
-        return
-
-    original = current_platform.check_and_update_config
-
-    def check_and_update_config(vllm_config: "VllmConfig") -> None:
-        original(vllm_config)
-        if vllm_config.parallel_config.worker_cls == _VLLM_CPU_WORKER:
-            vllm_config.parallel_config.worker_cls = CPU_WORKER
-
-    current_platform.check_and_update_config = check_and_update_config

@@ -11,8 +11,8 @@ from moesaic.server.engine.hardware import Machine
 from moesaic.server.engine.kernels import Backend, ExpertsPlan, kernel_plan
 from moesaic.server.engine.materialize import default_cache_folder, materialize
 from moesaic.server.engine.runtime import engine_environment
-from moesaic.server.engine.seeds import CPU_WORKER
 from moesaic.server.engine.vllm_settings import VllmSettings
+from moesaic.server.engine.worker_class import CPU_WORKER
 
 __all__ = ["choose_artifact", "computes_on_cpu", "engine_options", "process_environment", "process_modules"]
 

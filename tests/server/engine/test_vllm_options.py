@@ -17,7 +17,7 @@ CPU, GPU = MACHINES["avx512"], MACHINES["gpu"]
 
 def test_a_cpu_computes_in_one_process_with_safe_seeds(tiny_artifact: ModelArtifact) -> None:
     options = engine_options(tiny_artifact, VllmSettings(), CPU)
-    assert options["worker_cls"].endswith("SeedSafeCPUWorker")
+    assert options["worker_cls"].endswith("MoesaicCPUWorker")
     assert options["distributed_executor_backend"].endswith("UniProcExecutor")
     shared = engine_options(tiny_artifact, VllmSettings(tensor_parallel=2), CPU)
     assert "distributed_executor_backend" not in shared
