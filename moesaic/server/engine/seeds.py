@@ -7,8 +7,7 @@ everyone.
 
 The remedy is not to draw: while tokens are sampled, the generators of unfinished prompts are put aside. Their rows are
 drawn from the process's own generator, whose value nobody uses, so a seeded request draws its first number for its
-first token, however the prompt was cut. Our worker
-class does so (`cpu_worker`).
+first token, however the prompt was cut. Our worker class does so (`cpu_worker`).
 """
 
 from collections.abc import Iterator

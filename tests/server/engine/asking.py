@@ -7,7 +7,11 @@ from typing import Any
 
 from moesaic.server.engine import Delta, Engine, FinishReason, GenerateRequest, SamplingParameters, Usage
 
-__all__ = ["Answer", "ask", "eventually", "request"]
+__all__ = ["LONG_ANSWER", "Answer", "ask", "eventually", "request"]
+
+LONG_ANSWER = 3000
+"""Tokens of an answer that no test waits for: seconds of work, so that it is seen in flight even by a process that
+stood still for a while (steps of a tiny model take less than a millisecond)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ ENGINE_SETTINGS = VllmSettings(
     max_num_seqs=8,
     max_num_batched_tokens=64,  # small, so that prompts of tests are computed in pieces
     max_queued_requests=24,
-    kv_cache_bytes=16 * 2**20,
+    kv_cache_bytes=64 * 2**20,
 )
 
 

@@ -18,7 +18,7 @@ from moesaic.server.engine import (
     ScriptedReply,
     TransformersEngine,
 )
-from tests.server.engine.asking import ask, eventually, request
+from tests.server.engine.asking import LONG_ANSWER, ask, eventually, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -75,7 +75,7 @@ async def test_text_is_the_decoded_tokens(engine: Engine) -> None:
 
 
 async def test_tokens_arrive_one_after_another(engine: Engine) -> None:
-    stream = engine.generate(request(max_tokens=200, ignore_eos=True))
+    stream = engine.generate(request(max_tokens=LONG_ANSWER, ignore_eos=True))
     first = await anext(stream)
     assert 1 <= len(first.token_ids) < 200
     await stream.aclose()
@@ -159,14 +159,14 @@ async def test_scores_agree_with_generated_logprobs(engine: Engine) -> None:
 
 
 async def test_closing_the_stream_aborts_the_request(engine: Engine) -> None:
-    stream = engine.generate(request(max_tokens=400, ignore_eos=True))
+    stream = engine.generate(request(max_tokens=LONG_ANSWER, ignore_eos=True))
     await anext(stream)
     await stream.aclose()
     await eventually(lambda: engine.load() == EngineLoad())
 
 
 async def test_cancelling_the_task_aborts_the_request(engine: Engine) -> None:
-    asked = request(max_tokens=400, ignore_eos=True)
+    asked = request(max_tokens=LONG_ANSWER, ignore_eos=True)
     task = asyncio.create_task(ask(engine, asked))
     await eventually(lambda: engine.load().running > 0)
     task.cancel()
@@ -178,13 +178,13 @@ async def test_cancelling_the_task_aborts_the_request(engine: Engine) -> None:
 
 @pytest.mark.parametrize("n", [1, 2])
 async def test_abort_ends_the_stream_with_its_reason(engine: Engine, n: int) -> None:
-    asked = request(max_tokens=400, ignore_eos=True, n=n)
+    asked = request(max_tokens=LONG_ANSWER, ignore_eos=True, n=n)
     task = asyncio.create_task(ask(engine, asked))
     await eventually(lambda: engine.load().running > 0)
     assert await engine.abort(asked.request_id)
     answers = await task
     assert {answer.finish_reason for answer in answers} == {FinishReason.ABORT}
-    assert all(len(answer.token_ids) < 400 for answer in answers)
+    assert all(len(answer.token_ids) < LONG_ANSWER for answer in answers)
     assert not await engine.abort(asked.request_id)
     await eventually(lambda: engine.load() == EngineLoad())
 
@@ -198,7 +198,7 @@ async def test_many_requests_at_once(engine: Engine) -> None:
 
 
 async def test_one_name_is_in_flight_once(engine: Engine) -> None:
-    asked = request(max_tokens=300, ignore_eos=True, request_id="twice")
+    asked = request(max_tokens=LONG_ANSWER, ignore_eos=True, request_id="twice")
     stream = engine.generate(asked)
     await anext(stream)
     with pytest.raises(RequestError, match="twice"):
@@ -227,7 +227,7 @@ async def test_adapters_are_refused_in_words(engine: Engine) -> None:
 async def test_a_stopped_engine_says_so_and_starts_again(engine: Engine) -> None:
     assert Capability.RESTART in engine.capabilities
     before = await ask(engine, request(max_tokens=8, temperature=0.0))
-    open_request = asyncio.create_task(ask(engine, request(max_tokens=400, ignore_eos=True)))
+    open_request = asyncio.create_task(ask(engine, request(max_tokens=LONG_ANSWER, ignore_eos=True)))
     await eventually(lambda: engine.load().running > 0)
     await engine.stop()
     (answer,) = await open_request

@@ -15,7 +15,7 @@ import pytest
 from moesaic.artifact import ModelArtifact
 from moesaic.errors import EngineDeadError, EngineError, EngineOverloadedError, RequestError
 from moesaic.server.engine import EngineLoad, EngineState, FinishReason, VllmEngine, VllmSettings
-from tests.server.engine.asking import Answer, ask, eventually, request
+from tests.server.engine.asking import LONG_ANSWER, Answer, ask, eventually, request
 from tests.server.engine.tiny_artifact import VOCAB_SIZE
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -86,7 +86,7 @@ async def test_urgent_requests_overtake_those_that_wait(vllm_engine: VllmEngine)
     finished: list[str] = []
 
     async def one(name: str, priority: int) -> None:
-        await ask(vllm_engine, request(max_tokens=60, ignore_eos=True, priority=priority))
+        await ask(vllm_engine, request(max_tokens=600, ignore_eos=True, priority=priority))
         finished.append(name)
 
     patient = [asyncio.create_task(one(f"patient {rank}", 5)) for rank in range(20)]
@@ -101,7 +101,9 @@ async def test_a_storm_of_cancellations_leaves_nothing_behind(vllm_engine: VllmE
     draw = random.Random(5)
     for _ in range(3):
         tasks = [
-            asyncio.create_task(ask(vllm_engine, request(LONG_PROMPT, max_tokens=200, ignore_eos=True, n=1 + rank % 2)))
+            asyncio.create_task(
+                ask(vllm_engine, request(LONG_PROMPT, max_tokens=LONG_ANSWER, ignore_eos=True, n=1 + rank % 2))
+            )
             for rank in range(12)
         ]
         for task in tasks:
@@ -149,8 +151,8 @@ async def test_a_killed_process_fails_what_is_open_at_once_and_restarts(vllm_eng
     before = await greedy(vllm_engine)
     leader = vllm_engine.process_id
     assert leader is not None
-    tasks = [asyncio.create_task(ask(vllm_engine, request(max_tokens=400, ignore_eos=True))) for _ in range(12)]
-    scoring = asyncio.create_task(vllm_engine.score([[1, 2] * 200] * 40))
+    tasks = [asyncio.create_task(ask(vllm_engine, request(max_tokens=LONG_ANSWER, ignore_eos=True))) for _ in range(12)]
+    scoring = asyncio.create_task(vllm_engine.score([[1, 2] * 2000] * 40))
     await eventually(lambda: vllm_engine.load().running > 2)
     killed = time.monotonic()
     os.kill(leader, signal.SIGKILL)
@@ -224,7 +226,7 @@ async def test_stopping_in_the_middle_of_a_start_leaves_no_process(tiny_artifact
 
 
 async def test_an_aborted_answer_says_what_it_has(vllm_engine: VllmEngine) -> None:
-    stream = vllm_engine.generate(request(max_tokens=400, ignore_eos=True, request_id="half"))
+    stream = vllm_engine.generate(request(max_tokens=LONG_ANSWER, ignore_eos=True, request_id="half"))
     first = await anext(stream)
     await vllm_engine.abort("half")
     rest = [delta async for delta in stream]

@@ -18,7 +18,7 @@ from moesaic.model.config import GPTMoEConfig
 __all__ = ["CONTEXT_LENGTH", "END", "VOCAB_SIZE", "write_artifact", "write_tokenizer"]
 
 VOCAB_SIZE = 320
-CONTEXT_LENGTH = 512
+CONTEXT_LENGTH = 4096
 END = 256
 
 _EXPERTS = [0, 4, 0, 8]
