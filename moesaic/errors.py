@@ -6,17 +6,30 @@
     │   ├── UnsupportedModelError     an architecture or tensor layout that Moesaic cannot map
     │   ├── SchemeError               an unknown or inapplicable quantization scheme
     │   ├── TokenizerError            the tokenizer is missing or does not fit the weights
-    │   └── RequestError              a prompt or a sampling parameter outside its range
+    │   ├── RequestError              a prompt or a sampling parameter outside its range
+    │   │   └── ContextOverflowError  prompt and answer do not fit into the model's context
+    │   ├── DocumentError             a file that cannot become a document
+    │   └── NotFoundError             nothing has this name: a model, a knowledge base, a document
     ├── ArtifactError                 a folder that is not a sound model artifact
     │   ├── ForeignArtifactError      no manifest, an unknown format version or an unknown key
     │   ├── DamagedArtifactError      a file is missing, truncated, altered or unreadable
     │   └── CanaryError               the loaded weights do not compute what the artifact promises
+    ├── KnowledgeBaseError            a folder that is not a sound knowledge base, or cannot be used now
+    │   ├── ForeignKnowledgeBaseError no base of Moesaic, or an unknown format version
+    │   ├── DamagedKnowledgeBaseError its database is truncated, altered or unreadable
+    │   ├── EmbedderMismatchError     its vectors come from another embedder
+    │   └── KnowledgeBaseBusyError    another process is writing to it
     ├── StorageError                  the disk is full or may not be written
     ├── MissingDependencyError        an optional package is not installed
-    └── EngineError                   an inference engine could not do its work
-        ├── EngineDeadError           the engine process ended; restart it
-        ├── EngineOverloadedError     the engine's queue is full; try again later
-        └── UnsupportedFeatureError   this engine lacks the capability that was asked for
+    ├── EngineError                   an inference engine could not do its work
+    │   ├── EngineDeadError           the engine process ended; restart it
+    │   ├── EngineOverloadedError     the engine's queue is full; try again later
+    │   └── UnsupportedFeatureError   this engine lacks the capability that was asked for
+    └── ServiceError                  a call to a server failed, or a server could not do its work
+        ├── UnavailableError          the server cannot be reached, or does not serve now; try again later
+        ├── DeadlineExceededError     the call took longer than it was allowed to
+        ├── UnauthenticatedError      no credential, or one that the server does not know
+        └── PermissionDeniedError     the credential does not allow this call
 
 Attributes are for machines, text is for people: where a class has attributes, they repeat what its message says.
 """
@@ -25,18 +38,31 @@ __all__ = [
     "ArtifactError",
     "CanaryError",
     "ConfigError",
+    "ContextOverflowError",
     "DamagedArtifactError",
+    "DamagedKnowledgeBaseError",
+    "DeadlineExceededError",
+    "DocumentError",
+    "EmbedderMismatchError",
     "EngineDeadError",
     "EngineError",
     "EngineOverloadedError",
     "ForeignArtifactError",
+    "ForeignKnowledgeBaseError",
     "InputError",
+    "KnowledgeBaseBusyError",
+    "KnowledgeBaseError",
     "MissingDependencyError",
     "MoesaicError",
+    "NotFoundError",
+    "PermissionDeniedError",
     "RequestError",
     "SchemeError",
+    "ServiceError",
     "StorageError",
     "TokenizerError",
+    "UnauthenticatedError",
+    "UnavailableError",
     "UnsupportedFeatureError",
     "UnsupportedModelError",
 ]
@@ -77,6 +103,26 @@ class RequestError(InputError):
         self.field = field
 
 
+class ContextOverflowError(RequestError):
+    """Prompt and answer together do not fit into the model's context."""
+
+
+class NotFoundError(InputError):
+    """Nothing has this name.
+
+    `kind` says of what ("model", "knowledge base", "document"); `name` repeats what was asked for.
+    """
+
+    def __init__(self, kind: str, name: str, hint: str) -> None:
+        super().__init__(f"{kind} {name!r} does not exist; {hint}")
+        self.kind = kind
+        self.name = name
+
+
+class DocumentError(InputError):
+    """A file cannot become a document: its type is unknown, it is binary, empty, or not text in the given encoding."""
+
+
 class ArtifactError(MoesaicError):
     """A folder is not a sound model artifact."""
 
@@ -102,6 +148,26 @@ class CanaryError(ArtifactError):
         self.threshold = threshold
 
 
+class KnowledgeBaseError(MoesaicError):
+    """A folder is not a sound knowledge base, or cannot be used now."""
+
+
+class ForeignKnowledgeBaseError(KnowledgeBaseError):
+    """The folder holds no knowledge base of Moesaic, or one of a format version that this one cannot read."""
+
+
+class DamagedKnowledgeBaseError(KnowledgeBaseError):
+    """The database of a knowledge base is truncated, altered or unreadable."""
+
+
+class EmbedderMismatchError(KnowledgeBaseError):
+    """The vectors of a knowledge base come from another embedder than the one at hand: they cannot be compared."""
+
+
+class KnowledgeBaseBusyError(KnowledgeBaseError):
+    """Another process is writing to the knowledge base; the same call may succeed later."""
+
+
 class StorageError(MoesaicError):
     """The disk is full, or a folder may not be written."""
 
@@ -124,3 +190,32 @@ class EngineOverloadedError(EngineError):
 
 class UnsupportedFeatureError(EngineError):
     """This engine, on this machine, lacks the capability that was asked for."""
+
+
+class ServiceError(MoesaicError):
+    """A call to a server failed, or a server could not do its work.
+
+    `request_id` is what the server calls the request, for its logs; `retry_after_s` is how long the server asks to wait
+    before the same call is made again, None if it does not say.
+    """
+
+    def __init__(self, message: str, *, request_id: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+class UnavailableError(ServiceError):
+    """The server cannot be reached, starts, shuts down, or has lost its engine; the same call may succeed later."""
+
+
+class DeadlineExceededError(ServiceError):
+    """The call took longer than it was allowed to; what it was computing has been aborted."""
+
+
+class UnauthenticatedError(ServiceError):
+    """The call carried no credential, or one that the server does not know."""
+
+
+class PermissionDeniedError(ServiceError):
+    """The credential is known, but does not allow this call."""

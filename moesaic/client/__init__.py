@@ -1,6 +1,9 @@
-"""Typed synchronous and asynchronous gRPC clients over `moesaic.v1`, light enough for any application.
+"""Typed clients of a Moesaic server. Light: neither torch nor numpy nor langchain is loaded.
 
-What speaks to a server from outside belongs here: no torch, no numpy, no LangChain, only gRPC and protobuf.
-
-Empty so far. The clients arrive with the gRPC server.
+protocol.py  InferenceClient, what every client offers
+status.py    the one table between errors and the status of a call
 """
+
+from moesaic.client.protocol import InferenceClient
+
+__all__ = ["InferenceClient"]

@@ -1,6 +1,129 @@
 """The wire contract: the .proto files of package moesaic.v1 and the code generated from them, nothing else.
 
-Written by hand are only the .proto files; generated code is committed and never edited.
+    generation.proto  what all calls that generate share: sampling, constraints, usage
+    inference.proto   InferenceService: generate, chat, score, embed, tokenize, abort
+    discovery.proto   DiscoveryService: what a server is, what it serves, how busy it is
 
-Empty so far. The first services (inference, discovery) arrive with the gRPC server.
+Written by hand are only the .proto files; `make proto` writes the rest. All messages and enums are at hand here:
+
+    from moesaic import v1
+    request = v1.GenerateRequest(prompt=v1.TextOrTokens(text="Once"), sampling=v1.SamplingParameters(max_tokens=8))
+
+The services' stubs are in `inference_pb2_grpc` and `discovery_pb2_grpc`.
 """
+
+from moesaic.v1.discovery_pb2 import (
+    Capability,
+    GetLoadRequest,
+    GetLoadResponse,
+    GetModelInfoRequest,
+    GetModelInfoResponse,
+    GetServerInfoRequest,
+    GetServerInfoResponse,
+    Limits,
+)
+from moesaic.v1.generation_pb2 import (
+    Choices,
+    Constraint,
+    Finished,
+    FinishReason,
+    JsonObject,
+    SamplingParameters,
+    Started,
+    TextOrTokens,
+    TokenIds,
+    TokenLogprob,
+    Usage,
+)
+from moesaic.v1.inference_pb2 import (
+    AbortOutcome,
+    AbortRequest,
+    AbortResponse,
+    ChatChoice,
+    ChatDelta,
+    ChatMessage,
+    ChatRequest,
+    ChatResponse,
+    ChatStreamRequest,
+    ChatStreamResponse,
+    Completion,
+    CompletionDelta,
+    Conversation,
+    DetokenizeRequest,
+    DetokenizeResponse,
+    Embedding,
+    EmbedPurpose,
+    EmbedRequest,
+    EmbedResponse,
+    GenerateRequest,
+    GenerateResponse,
+    GenerateStreamRequest,
+    GenerateStreamResponse,
+    Role,
+    Score,
+    ScoreRequest,
+    ScoreResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    ToolChoice,
+    ToolMode,
+)
+
+__all__ = [
+    "AbortOutcome",
+    "AbortRequest",
+    "AbortResponse",
+    "Capability",
+    "ChatChoice",
+    "ChatDelta",
+    "ChatMessage",
+    "ChatRequest",
+    "ChatResponse",
+    "ChatStreamRequest",
+    "ChatStreamResponse",
+    "Choices",
+    "Completion",
+    "CompletionDelta",
+    "Constraint",
+    "Conversation",
+    "DetokenizeRequest",
+    "DetokenizeResponse",
+    "EmbedPurpose",
+    "EmbedRequest",
+    "EmbedResponse",
+    "Embedding",
+    "FinishReason",
+    "Finished",
+    "GenerateRequest",
+    "GenerateResponse",
+    "GenerateStreamRequest",
+    "GenerateStreamResponse",
+    "GetLoadRequest",
+    "GetLoadResponse",
+    "GetModelInfoRequest",
+    "GetModelInfoResponse",
+    "GetServerInfoRequest",
+    "GetServerInfoResponse",
+    "JsonObject",
+    "Limits",
+    "Role",
+    "SamplingParameters",
+    "Score",
+    "ScoreRequest",
+    "ScoreResponse",
+    "Started",
+    "TextOrTokens",
+    "TokenIds",
+    "TokenLogprob",
+    "TokenizeRequest",
+    "TokenizeResponse",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolChoice",
+    "ToolMode",
+    "Usage",
+]
