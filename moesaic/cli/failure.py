@@ -7,8 +7,10 @@ from moesaic.errors import (
     ArtifactError,
     EngineError,
     InputError,
+    KnowledgeBaseError,
     MissingDependencyError,
     MoesaicError,
+    ServiceError,
     StorageError,
 )
 
@@ -20,6 +22,8 @@ EXIT_CODES: tuple[tuple[type[MoesaicError], int], ...] = (
     (StorageError, 4),
     (MissingDependencyError, 5),
     (EngineError, 6),
+    (KnowledgeBaseError, 7),
+    (ServiceError, 8),
     (MoesaicError, 1),
 )
 """Exit code of each kind of error, first match wins; 0 is success, 130 an interruption."""
