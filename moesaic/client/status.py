@@ -18,7 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from moesaic import errors
 
-__all__ = ["DOMAIN", "TABLE", "Row", "error_of", "row_of", "status_of"]
+__all__ = ["DOMAIN", "TABLE", "Row", "error_of", "retry_after_s", "row_of", "status_of"]
 
 DOMAIN = "moesaic"
 """Domain of every reason."""
@@ -110,6 +110,11 @@ def error_of(code: grpc.StatusCode, message: str, details: bytes | None) -> erro
         text = message if parts.reason else f"{message or 'no reason given'} ({code.name})"
         return kind(text, request_id=parts.request_id, retry_after_s=parts.retry_after_s)
     return kind(message)
+
+
+def retry_after_s(details: bytes | None) -> float | None:
+    """Seconds that a status asks to wait before the same call is made again, None if it does not say."""
+    return _Details.read(details).retry_after_s
 
 
 class _Details(NamedTuple):
