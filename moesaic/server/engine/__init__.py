@@ -3,6 +3,7 @@
 engine.py              Engine, the protocol, with capabilities, states and limits
 request.py             what is asked and answered
 validation.py          the one place that refuses a request
+constraint_rules.py    the part of it that looks at constraints
 vllm_engine.py         VllmEngine: serves
 transformers_engine.py TransformersEngine: the plain reference
 scripted_engine.py     ScriptedEngine: a double for tests
@@ -10,6 +11,8 @@ scripted_engine.py     ScriptedEngine: a double for tests
 
 from moesaic.server.engine.engine import Capability, Engine, EngineLimits, EngineLoad, EngineState, Tokenizer
 from moesaic.server.engine.request import (
+    Constraint,
+    ConstraintKind,
     Delta,
     FinishReason,
     GenerateRequest,
@@ -25,6 +28,8 @@ from moesaic.server.engine.vllm_settings import VllmSettings
 
 __all__ = [
     "Capability",
+    "Constraint",
+    "ConstraintKind",
     "Delta",
     "Engine",
     "EngineLimits",

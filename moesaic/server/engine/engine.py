@@ -40,6 +40,8 @@ class Capability(StrEnum):
     """Equal seeds give equal answers."""
     LOGPROBS = "logprobs"
     """Gives log-probabilities of generated tokens."""
+    CONSTRAINTS = "constraints"
+    """Keeps answers in a given form."""
     ABORT = "abort"
     """Ends a request early and frees what it held."""
     BATCHING = "batching"
@@ -77,6 +79,10 @@ class EngineLimits:
     """Most stop strings, and most stop tokens."""
     max_stop_characters: int = 256
     """Longest stop string."""
+    max_choices: int = 1024
+    """Most texts to choose from."""
+    max_constraint_bytes: int = 65536
+    """Longest constraint, in UTF-8."""
 
 
 @dataclass(frozen=True, kw_only=True)

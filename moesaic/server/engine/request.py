@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["Delta", "FinishReason", "GenerateRequest", "SamplingParameters", "TokenLogprob", "Usage"]
+__all__ = [
+    "Constraint",
+    "ConstraintKind",
+    "Delta",
+    "FinishReason",
+    "GenerateRequest",
+    "SamplingParameters",
+    "TokenLogprob",
+    "Usage",
+]
 
 
 class FinishReason(StrEnum):
@@ -23,6 +32,37 @@ class FinishReason(StrEnum):
     """`max_tokens` were generated."""
     ABORT = "abort"
     """The request was aborted, or the engine was stopped."""
+
+
+class ConstraintKind(StrEnum):
+    """In which language a constraint is written."""
+
+    JSON_SCHEMA = "json_schema"
+    """A JSON Schema, as JSON; answers are written without superfluous whitespace."""
+    JSON_OBJECT = "json_object"
+    """Any JSON object; the value is empty."""
+    REGEX = "regex"
+    """A regular expression for the whole answer."""
+    CHOICE = "choice"
+    """A tuple of texts, one of which is the answer."""
+    GRAMMAR = "grammar"
+    """A grammar in EBNF with the start rule `root`."""
+    STRUCTURAL_TAG = "structural_tag"
+    """Free text in which tagged passages satisfy JSON Schemas, in xgrammar's JSON notation; written by the server for
+    tools, never by clients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """A form that the answer cannot leave: tokens that would break it are never drawn.
+
+    An answer that ends with `FinishReason.STOP` is whole; one that ends with `LENGTH` may be cut off inside the form.
+    """
+
+    kind: ConstraintKind
+    """In which language."""
+    value: str | tuple[str, ...] = ""
+    """The form itself; a tuple of texts for `CHOICE`."""
 
 
 class TokenLogprob(NamedTuple):
@@ -65,6 +105,8 @@ class SamplingParameters:
     """Makes the draw reproducible; sequence `i` of `n` draws with `seed + i`."""
     logprobs: int | None = None
     """None: no log-probabilities. 0: that of each token. k: also those of the k most likely tokens."""
+    constraint: Constraint | None = None
+    """The form that the answer must have; None: any."""
     n: int = 1
     """Sequences to generate from the prompt; more than one need a temperature."""
 

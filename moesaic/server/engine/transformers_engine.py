@@ -73,7 +73,12 @@ class TransformersEngine:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What needs no scheduler."""
-        return frozenset(Capability) - {Capability.BATCHING, Capability.PREFIX_CACHE, Capability.PRIORITY}
+        return frozenset(Capability) - {
+            Capability.BATCHING,
+            Capability.CONSTRAINTS,
+            Capability.PREFIX_CACHE,
+            Capability.PRIORITY,
+        }
 
     @property
     def state(self) -> EngineState:

@@ -7,7 +7,8 @@ one). So types are checked too: what comes from the wire, or from Python, is not
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from moesaic.errors import RequestError, UnsupportedFeatureError
+from moesaic.errors import ContextOverflowError, RequestError, UnsupportedFeatureError
+from moesaic.server.engine.constraint_rules import check_constraint
 from moesaic.server.engine.engine import Capability, EngineLimits
 from moesaic.server.engine.request import GenerateRequest, SamplingParameters
 
@@ -47,6 +48,7 @@ def check_capabilities(request: GenerateRequest, capabilities: Collection[Capabi
     wanted = {Capability.GENERATE: True}
     wanted[Capability.SEED] = request.sampling.seed is not None
     wanted[Capability.LOGPROBS] = request.sampling.logprobs is not None
+    wanted[Capability.CONSTRAINTS] = request.sampling.constraint is not None
     for capability, needed in wanted.items():
         if needed and capability not in capabilities:
             raise UnsupportedFeatureError(
@@ -67,7 +69,7 @@ def check_sequences(sequences: Sequence[Sequence[int]], limits: EngineLimits) ->
 
 def _check_room(prompt_tokens: int, max_tokens: object, context_length: int) -> None:
     if prompt_tokens >= context_length:
-        raise RequestError(
+        raise ContextOverflowError(
             "prompt_token_ids",
             f"the prompt has {prompt_tokens} tokens, and the context of {context_length} must also hold the answer; "
             f"shorten it to at most {context_length - 1}",
@@ -97,6 +99,10 @@ def _check_sampling(sampling: SamplingParameters, limits: EngineLimits) -> None:
     if not isinstance(sampling.ignore_eos, bool):
         raise RequestError("ignore_eos", f"{sampling.ignore_eos!r} is neither True nor False")
     _check_stops(sampling, limits)
+    if sampling.constraint is not None:
+        check_constraint(sampling.constraint, limits)
+        if sampling.ignore_eos:
+            raise RequestError("ignore_eos", "a constrained answer ends with its form; leave ignore_eos out")
 
 
 def _check_stops(sampling: SamplingParameters, limits: EngineLimits) -> None:

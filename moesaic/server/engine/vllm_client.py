@@ -6,6 +6,7 @@ Nothing of vLLM's own types leaves it: requests and deltas are ours, and so are 
 import atexit
 import functools
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -25,7 +26,7 @@ from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from moesaic.artifact import ExpertProbe
-from moesaic.errors import EngineDeadError, EngineError, EngineOverloadedError
+from moesaic.errors import EngineDeadError, EngineError, EngineOverloadedError, RequestError
 from moesaic.server.engine.engine import EngineLoad
 from moesaic.server.engine.engine_process import EngineProcess, hand_to_vllm
 from moesaic.server.engine.request import GenerateRequest
@@ -37,6 +38,13 @@ _LONGEST_SOCKET_PATH = 107
 _SOCKET_NAME_CHARACTERS = 40
 
 _environment_lock = threading.Lock()
+
+# xgrammar names the line of its own source that complains.
+_SOURCE_PLACE = re.compile(r"\[[0-9:]+\] \S+:\d+: ")
+
+
+class _RefusedError(EngineError):
+    """vLLM refuses what our validation let pass."""
 
 
 class _Gauge(StatLoggerBase):
@@ -113,15 +121,22 @@ class VllmClient:
         """Enter a checked request.
 
         Raises:
+            RequestError: the constraint cannot be compiled.
             EngineOverloadedError: the queue is full.
             EngineDeadError: the engine has died.
             EngineError: vLLM refuses the request.
         """
         try:
             parameters = sampling_params(request.sampling)
-        except VLLMClientError as error:
-            raise EngineError(f"vLLM refuses the request: {error}") from error
-        return await self._add(request.request_id, request.prompt_token_ids, parameters, request.priority)
+            return await self._add(request.request_id, request.prompt_token_ids, parameters, request.priority)
+        except _RefusedError as error:
+            constraint = request.sampling.constraint
+            if constraint is None:
+                raise
+
+            # All else was validated before; what only the compiler of grammars knows, it says here.
+            reason = _SOURCE_PLACE.sub("", str(error.__cause__))
+            raise RequestError(f"constraint.{constraint.kind.value}", f"cannot be compiled: {reason}") from error
 
     async def submit_score(self, name: str, sequence: Sequence[int]) -> Stream:
         """Enter a sequence of at least two tokens to be scored.
@@ -180,7 +195,7 @@ class VllmClient:
         except GracefulHTTPError as error:
             raise EngineOverloadedError(f"too many requests wait in vLLM ({error}); try again later") from error
         except (VLLMClientError, ValueError) as error:
-            raise EngineError(f"vLLM refuses the request: {error}") from error
+            raise _RefusedError(f"vLLM refuses the request: {error}") from error
         return Stream(collector)
 
 

@@ -75,6 +75,9 @@ def engine_options(artifact: ModelArtifact, settings: VllmSettings, machine: Mac
         "enforce_eager": not settings.compile,
         "tensor_parallel_size": settings.tensor_parallel,
         "enable_lora": False,
+        # One backend for all requests, chosen here: by itself vLLM takes the one that suits its first request for all
+        # later ones. Whitespace is free to repeat in JSON, and small models then write nothing else.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         "worker_extension_cls": _PROBE_WORKER,
         "trust_remote_code": False,
         "seed": 0,

@@ -7,12 +7,14 @@ from typing import cast
 from vllm import SamplingParams
 from vllm.logprobs import Logprob
 from vllm.outputs import CompletionOutput, RequestOutput
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 from vllm.v1.engine.output_processor import RequestOutputCollector
 
-from moesaic.errors import EngineDeadError, EngineError
+from moesaic.errors import EngineDeadError, EngineError, RequestError
 from moesaic.server.engine.request import (
+    Constraint,
+    ConstraintKind,
     Delta,
     FinishReason,
     GenerateRequest,
@@ -20,6 +22,7 @@ from moesaic.server.engine.request import (
     TokenLogprob,
     Usage,
 )
+from moesaic.server.engine.strict_schema import strict_schema
 
 __all__ = ["Stream", "sampling_params"]
 
@@ -46,9 +49,13 @@ class Stream:
     async def deltas(self, request: GenerateRequest) -> list[Delta]:
         """Wait for what is new; the last delta of a finished request carries its usage.
 
-        Raises `EngineDeadError` if the engine died, `EngineError` if it failed on this request.
+        Raises `EngineDeadError` if the engine died, `EngineError` if it failed on this request, and `RequestError` if
+        nothing can fulfil its constraint.
         """
         output = await self._next()
+        if any(completion.finish_reason == "error" for completion in output.outputs):
+            self.finished = True
+            raise _failure(request)
         built = [_delta(request, completion) for completion in output.outputs]
         self._generated += sum(len(delta.token_ids) for delta in built)
         if output.finished and built:
@@ -103,7 +110,30 @@ def sampling_params(sampling: SamplingParameters) -> SamplingParams:
         ignore_eos=sampling.ignore_eos,
         seed=sampling.seed,
         logprobs=sampling.logprobs,
+        structured_outputs=None if sampling.constraint is None else _structured_outputs(sampling.constraint),
         output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _structured_outputs(constraint: Constraint) -> StructuredOutputsParams:
+    if constraint.kind is ConstraintKind.JSON_OBJECT:
+        return StructuredOutputsParams(json_object=True)
+
+    if constraint.kind is ConstraintKind.JSON_SCHEMA:
+        return StructuredOutputsParams(json=strict_schema(cast(str, constraint.value)))
+
+    value = list(constraint.value) if isinstance(constraint.value, tuple) else constraint.value
+    return StructuredOutputsParams(**{constraint.kind.value: value})
+
+
+def _failure(request: GenerateRequest) -> EngineError | RequestError:
+    """Why vLLM gave up a request: in practice because its grammar came to a point where no token may follow."""
+    constraint = request.sampling.constraint
+    if constraint is None:
+        return EngineError("vLLM failed on the request and does not say why; its log does")
+
+    return RequestError(
+        f"constraint.{constraint.kind.value}", "no text can fulfil it: a rule refers to itself without an end"
     )
 
 

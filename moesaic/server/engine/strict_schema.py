@@ -1,0 +1,34 @@
+"""JSON Schemas for xgrammar, so that what it lets through is JSON.
+
+A bounded string (`minLength`, `maxLength`) is compiled by xgrammar 0.2 into any characters but quote and backslash: raw
+control characters among them, which JSON forbids, so that the answer would not parse. The same bounds are therefore
+written as a pattern of what JSON allows inside a string; escapes count as one character, as they should.
+"""
+
+import json
+from typing import Any
+
+__all__ = ["strict_schema"]
+
+_CHARACTER = r'([^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})'
+_DATA = frozenset({"const", "default", "enum", "examples"})
+
+
+def strict_schema(schema: str) -> str:
+    """Give the JSON Schema `schema`, JSON text, with the bounds of strings written as patterns."""
+    return json.dumps(_strict(json.loads(schema)), ensure_ascii=False)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_strict(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+
+    strict = {key: part if key in _DATA else _strict(part) for key, part in value.items()}
+    low, high = value.get("minLength"), value.get("maxLength")
+    bounded = isinstance(low, int) or isinstance(high, int)
+    if value.get("type") == "string" and bounded and not {"pattern", "format"} & value.keys():
+        strict = {key: part for key, part in strict.items() if key not in ("minLength", "maxLength")}
+        strict["pattern"] = f"^{_CHARACTER}{{{low or 0},{'' if high is None else high}}}$"
+    return strict
