@@ -69,9 +69,9 @@ def add(
         reasons = "; ".join(f"{path}: {reason}" for path, reason in loaded.problems) or "there are no files"
         raise InputError(f"nothing to add from {', '.join(sources)} ({reasons})")
 
-    with shown_progress(f"Add {len(loaded.documents)} documents to {name}") as progress:
-        with _opened_or_made(name, base, embedder) as opened:
-            report = opened.add(loaded.documents, progress=progress)
+    title = f"Add {len(loaded.documents)} documents to {name}"
+    with _opened_or_made(name, base, embedder) as opened, shown_progress(title) as progress:
+        report = opened.add(loaded.documents, progress=progress)
     _report_added(name, loaded, report, as_json)
 
 

@@ -6,6 +6,7 @@
 - Foreign keys are on. Nothing is committed unless a `transaction` ends without an exception.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,10 +161,10 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours."""
+        """Turn the errors of SQLite, and of stored values that cannot be read, into ours."""
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
             # Errors that the module itself raises carry no code of SQLite's.
             code = getattr(error, "sqlite_errorcode", -1) & 0xFF
             path = self.folder / DATABASE_NAME
@@ -178,8 +179,9 @@ class Database:
             if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
                 raise StorageError(f"{path} may not be written ({error}): give this user access to it") from error
 
+            reason = " ".join(str(error).split())[:100]  # SQLite may quote a whole text
             raise DamagedKnowledgeBaseError(
-                f"{path} is damaged ({error}): restore the folder from a copy, or remove it and add the documents again"
+                f"{path} is damaged ({reason}): restore the folder from a copy, or add the documents to a new base"
             ) from error
 
     def close(self) -> None:

@@ -87,6 +87,7 @@ class KnowledgeBase:
         self._reader = IndexReader(database.folder, settings.dimension)
         self._lock = threading.RLock()
         self._write_lock = threading.Lock()
+        self._tried_to_renew: set[int] = set()
 
     @classmethod
     def create(cls, folder: str | Path, *, embedder: Embedder, chunks: ChunkOptions | None = None) -> Self:
@@ -197,7 +198,7 @@ class KnowledgeBase:
                 records.stored_vectors(connection, self.settings.dimension, numbers), vector
             )
         if view.is_rebuilt:
-            self._renew_indexes()
+            self._renew_indexes(view.generation)
         return [
             Passage(
                 document_id=row.document_id,
@@ -296,8 +297,12 @@ class KnowledgeBase:
             finally:
                 unlock_folder(lock)
 
-    def _renew_indexes(self) -> None:
-        """Put sound index files in the place of damaged ones; where that cannot be, the next reader builds its own."""
+    def _renew_indexes(self, generation: int) -> None:
+        """Put sound index files in the place of damaged ones, or try once: the next reader can build its own."""
+        if generation in self._tried_to_renew:
+            return
+
+        self._tried_to_renew.add(generation)
         try:
             with self._writer(None) as writer:
                 writer.renew_indexes()

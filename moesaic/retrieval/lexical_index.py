@@ -3,8 +3,10 @@
 Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), with k1 = 1.5 and b = 0.75.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -29,7 +31,7 @@ class LexicalIndex:
         if not any(tokens := [lexical_tokens(text) for text in texts]):
             return cls(None, len(texts))
 
-        ranker = require("bm25s").BM25(method="lucene", k1=1.5, b=0.75, backend="numpy")
+        ranker = _bm25s().BM25(method="lucene", k1=1.5, b=0.75, backend="numpy")
         ranker.index(tokens, show_progress=False)
         return cls(ranker, len(texts))
 
@@ -53,9 +55,16 @@ class LexicalIndex:
         if not any(folder.iterdir()):
             return cls(None, size)
 
-        ranker = require("bm25s").BM25.load(str(folder), show_progress=False)
+        ranker = _bm25s().BM25.load(str(folder), show_progress=False)
         ranker.backend = "numpy"
         if ranker.scores["num_docs"] != size:
             raise ValueError(f"the lexical index has {ranker.scores['num_docs']} texts instead of {size}")
 
         return cls(ranker, size)
+
+
+def _bm25s() -> ModuleType:
+    """The package, without the debugging messages that it turns on by being imported."""
+    module = require("bm25s")
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    return module

@@ -89,25 +89,38 @@ def summaries(connection: sqlite3.Connection) -> list[DocumentSummary]:
 
 
 def read_document(connection: sqlite3.Connection, document_id: str) -> Document | None:
-    """A document as it was added, or None."""
+    """A document as it was added, or None.
+
+    Raises:
+        DamagedKnowledgeBaseError: its digest is another than it was then.
+    """
     row = connection.execute(
-        "SELECT title, text, media_type, source, sections, source_map FROM documents WHERE id = ?", (document_id,)
+        "SELECT title, text, media_type, source, sections, source_map, digest FROM documents WHERE id = ?",
+        (document_id,),
     ).fetchone()
     if row is None:
         return None
 
-    title, text, media_type, source, sections, source_map = row
-    return Document(
-        id=document_id,
-        title=title,
-        text=text,
-        media_type=media_type,
-        source=source,
-        sections=tuple(
-            Section(start=start, end=end, heading_path=tuple(path)) for start, end, path in json.loads(sections)
-        ),
-        source_map=SourceMap.from_runs(json.loads(source_map)),
-    )
+    title, text, media_type, source, sections, source_map, digest = row
+    try:
+        document = Document(
+            id=document_id,
+            title=title,
+            text=text,
+            media_type=media_type,
+            source=source,
+            sections=tuple(
+                Section(start=start, end=end, heading_path=tuple(path)) for start, end, path in json.loads(sections)
+            ),
+            source_map=SourceMap.from_runs(json.loads(source_map)),
+        )
+    except (TypeError, ValueError) as error:
+        raise _damaged(document_id, str(error)) from error
+
+    if document.digest != digest:
+        raise _damaged(document_id, "its text is not the one that was added")
+
+    return document
 
 
 def insert_document(connection: sqlite3.Connection, document: Document, chunks: Iterable[tuple[Chunk, str]]) -> None:
@@ -220,6 +233,13 @@ def chunk_rows(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[C
         )
     }
     return [found[number] for number in numbers]
+
+
+def _damaged(document_id: str, reason: str) -> DamagedKnowledgeBaseError:
+    return DamagedKnowledgeBaseError(
+        f"the stored document {document_id!r} is damaged ({reason[:100]}): add it again, or restore the knowledge base "
+        "from a copy"
+    )
 
 
 def _chunk_row(row: tuple[int, str, str, str, int, int, str]) -> ChunkRow:

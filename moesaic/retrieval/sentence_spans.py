@@ -48,8 +48,8 @@ def sentences(text: str, start: int = 0, end: int | None = None) -> list[Span]:
 
     A sentence that the borders cut is given as far as it lies within them.
     """
-    stop = len(text) if end is None else min(end, len(text))
-    start = max(0, start)
+    start = min(max(0, start), len(text))
+    stop = len(text) if end is None else min(max(start, end), len(text))
     cuts = sorted({start, stop, *_cuts(text[start:stop], start)})
     spans = (_stripped(text, left, right) for left, right in pairwise(cuts))
     return [span for span in spans if span[0] < span[1]]
