@@ -12,7 +12,7 @@ from moesaic.errors import RequestError
 from moesaic.server.engine.engine import EngineLimits
 from moesaic.server.engine.request import Constraint, ConstraintKind
 
-__all__ = ["MAX_SCHEMA_DEPTH", "check_constraint"]
+__all__ = ["MAX_SCHEMA_DEPTH", "check_constraint", "check_schema"]
 
 MAX_SCHEMA_DEPTH = 64
 """Most levels of a JSON Schema: objects and lists inside each other."""

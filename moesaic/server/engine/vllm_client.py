@@ -43,10 +43,6 @@ _environment_lock = threading.Lock()
 _SOURCE_PLACE = re.compile(r"\[[0-9:]+\] \S+:\d+: ")
 
 
-class _RefusedError(EngineError):
-    """vLLM refuses what our validation let pass."""
-
-
 class _Gauge(StatLoggerBase):
     """Keeps the last load that the engine core reported."""
 
@@ -129,14 +125,8 @@ class VllmClient:
         try:
             parameters = sampling_params(request.sampling)
             return await self._add(request.request_id, request.prompt_token_ids, parameters, request.priority)
-        except _RefusedError as error:
-            constraint = request.sampling.constraint
-            if constraint is None:
-                raise
-
-            # All else was validated before; what only the compiler of grammars knows, it says here.
-            reason = _SOURCE_PLACE.sub("", str(error.__cause__))
-            raise RequestError(f"constraint.{constraint.kind.value}", f"cannot be compiled: {reason}") from error
+        except (VLLMClientError, ValueError) as error:
+            raise _refusal(request, error) from error
 
     async def submit_score(self, name: str, sequence: Sequence[int]) -> Stream:
         """Enter a sequence of at least two tokens to be scored.
@@ -154,7 +144,10 @@ class VllmClient:
             flat_logprobs=True,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        return await self._add(name, sequence[:-1], parameters, 0)
+        try:
+            return await self._add(name, sequence[:-1], parameters, 0)
+        except (VLLMClientError, ValueError) as error:
+            raise EngineError(f"vLLM refuses to score: {error}") from error
 
     async def run_probes(self, probes: Sequence[ExpertProbe]) -> list[list[list[float]]]:
         """What the loaded mixture layers give for expert probes; see `moesaic.server.engine.probe_worker`."""
@@ -194,9 +187,17 @@ class VllmClient:
             raise EngineDeadError("vLLM's engine process ended") from error
         except GracefulHTTPError as error:
             raise EngineOverloadedError(f"too many requests wait in vLLM ({error}); try again later") from error
-        except (VLLMClientError, ValueError) as error:
-            raise _RefusedError(f"vLLM refuses the request: {error}") from error
         return Stream(collector)
+
+
+def _refusal(request: GenerateRequest, error: Exception) -> EngineError | RequestError:
+    """What vLLM refuses although our validation let it pass: in practice what only a compiler of grammars knows."""
+    constraint = request.sampling.constraint
+    if constraint is None:
+        return EngineError(f"vLLM refuses the request: {error}")
+
+    reason = _SOURCE_PLACE.sub("", str(error))
+    return RequestError(f"constraint.{constraint.kind.value}", f"cannot be compiled: {reason}")
 
 
 def _close(resources: BackgroundResources) -> None:
