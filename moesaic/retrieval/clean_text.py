@@ -25,7 +25,7 @@ _SNIFFED_BYTES = 8192
 
 
 class CleanText(NamedTuple):
-    """A cleaned text, and the map from its offsets to those of the decoded source."""
+    """A cleaned text, and the map from its offsets to those of the decoded source, without its byte order mark."""
 
     text: str
     source_map: SourceMap

@@ -43,17 +43,19 @@ def read_html(source: str) -> HtmlPage:
     if root is not None:
         page.take(root)
     page.end_block()
-    return HtmlPage(title, page.text, page.headings)
+    return HtmlPage(title, "".join(page.parts), page.headings)
 
 
 class _PageText:
     """Collects blocks while the tree is walked."""
 
     def __init__(self) -> None:
-        self.text = ""
+        self.parts: list[str] = []
         self.headings: list[Heading] = []
+        self._length = 0
+        self._last = ""
         self._line = ""
-        self._prefix = ""
+        self._in_item = False
 
     def take(self, node: Any) -> None:
         """Walk the children of a node."""
@@ -63,7 +65,7 @@ class _PageText:
     def _take_one(self, node: Any) -> None:
         tag = node.tag
         if tag == "-text":
-            self._line += node.text_content or ""
+            self._line += _SPACES.sub(" ", node.text_content or "")
         elif tag == "br":
             self._line += "\n"
         elif tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
@@ -71,37 +73,42 @@ class _PageText:
             self._add_heading(node, int(tag[1]))
         elif tag == "pre":
             self.end_block()
-            self._add(node.text().strip("\n").rstrip())
+            self._add(node.text().strip("\n").rstrip(), "code")
         elif tag == "tr":
             self.end_block()
-            cells = [_SPACES.sub(" ", cell.text()).strip() for cell in node.iter() if cell.tag in ("td", "th")]
-            self._add("| " + " | ".join(cells) + " |" if any(cells) else "", gap="\n" if self._in_table() else "\n\n")
+            cells = [_one_line(cell) for cell in node.iter() if cell.tag in ("td", "th")]
+            self._add("| " + " | ".join(cells) + " |" if any(cells) else "", "row")
         elif tag in _BLOCKS:
             self.end_block()
-            self._prefix = "- " if tag == "li" else self._prefix
+            self._in_item = self._in_item or tag == "li"
             self.take(node)
             self.end_block()
         else:
             self.take(node)
 
     def end_block(self) -> None:
-        """Write the text that was gathered as a paragraph or an item."""
-        lines = [_SPACES.sub(" ", line).strip() for line in self._line.split("\n")] if self._line.strip() else []
-        if body := "\n".join(line for line in lines if line):
-            in_list = self._prefix and self.text.rpartition("\n")[2].startswith("- ")
-            self._add(self._prefix + body, gap="\n" if in_list else "\n\n")
-            self._prefix = ""
+        """Write the text that was gathered as a paragraph, or as the item that it begins."""
+        lines = (_SPACES.sub(" ", line).strip() for line in self._line.split("\n"))
         self._line = ""
+        if body := "\n".join(line for line in lines if line):
+            self._add(f"- {body}" if self._in_item else body, "item" if self._in_item else "paragraph")
+            self._in_item = False
 
     def _add_heading(self, node: Any, level: int) -> None:
-        words = _SPACES.sub(" ", node.text()).strip().removesuffix("¶").strip()
-        if words:
-            self._add(words)
-            self.headings.append(Heading(len(self.text) - len(words), len(self.text), level, words))
+        if words := _one_line(node).removesuffix("¶").strip():
+            self._add(words, "heading")
+            self.headings.append(Heading(self._length - len(words), self._length, level, words))
 
-    def _add(self, block: str, gap: str = "\n\n") -> None:
-        if block:
-            self.text += (gap if self.text else "") + block
+    def _add(self, block: str, kind: str) -> None:
+        """Add a block: items and rows stand on lines of their own, other blocks have a blank line between them."""
+        if not block:
+            return
 
-    def _in_table(self) -> bool:
-        return self.text.rpartition("\n")[2].startswith("| ")
+        gap = "\n" if kind == self._last and kind in ("item", "row") else "\n\n"
+        self.parts += [gap, block] if self.parts else [block]
+        self._length += len(block) + (len(gap) if len(self.parts) > 1 else 0)
+        self._last = kind
+
+
+def _one_line(node: Any) -> str:
+    return _SPACES.sub(" ", node.text()).strip()

@@ -18,8 +18,7 @@ from moesaic.errors import (
     KnowledgeBaseError,
     StorageError,
 )
-from moesaic.retrieval import KnowledgeBase, ScriptedEmbedder
-from moesaic.retrieval import writer as writer_module
+from moesaic.retrieval import KnowledgeBase, ScriptedEmbedder, records, writer
 from tests.repository import ROOT
 from tests.retrieval.documents import PETS, markdown
 
@@ -81,7 +80,7 @@ def test_a_writer_killed_at_any_step_leaves_one_state_or_the_other(folder: Path,
 @pytest.mark.parametrize("step", [name for name in STEPS if name != "after the commit"])
 def test_a_failing_step_leaves_the_former_state(folder: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, function, _ = STEPS[step]
-    target = writer_module if module == "writer" else writer_module.records
+    target = {"writer": writer, "records": records}[module]
 
     def full(*arguments: object, **named: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -132,7 +131,7 @@ def test_an_interrupted_embedding_is_taken_up_again(folder: Path, monkeypatch: p
                 raise KeyboardInterrupt
             return super().embed_documents(texts)
 
-    monkeypatch.setattr(writer_module, "_BATCH", 4)
+    monkeypatch.setattr(writer, "_BATCH", 4)
     long = markdown("\n\n".join(f"# Part {number}\n\nWords of {number}." for number in range(10)), "long.md")
     with KnowledgeBase.open(folder, embedder=Stopping()) as base, pytest.raises(KeyboardInterrupt):
         base.add([long])
@@ -182,7 +181,7 @@ def test_a_reader_that_may_not_write_makes_indexes_in_memory(
     def refuse(*arguments: object) -> None:
         raise StorageError("read-only")
 
-    monkeypatch.setattr(writer_module, "write_indexes", refuse)
+    monkeypatch.setattr(writer, "write_indexes", refuse)
     with KnowledgeBase.open(folder) as base:
         assert base.search("what do cats eat")[0].document_id == "cats.md"
         assert "stay damaged on disk" in caplog.text
