@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from moesaic.errors import UnsupportedModelError
 from moesaic.retrieval.embedder import Vectors
@@ -41,6 +42,8 @@ class SentenceTransformerEncoder:
         self._folder = EncoderFolder.read(folder)
         self.digest = self._folder.digest
         try:
+            # Quietly: its bars would stand between those of the caller.
+            transformers_logging.disable_progress_bar()
             self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder.transformer, local_files_only=True)
             self._model: Any = AutoModel.from_pretrained(
                 self._folder.transformer, local_files_only=True, dtype=torch.float32
