@@ -1,0 +1,186 @@
+"""The gRPC servicers: metadata in, status out; all else is `InferenceService` and `DiscoveryService`."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+
+from moesaic import v1
+from moesaic.client.status import status_of
+from moesaic.errors import MoesaicError, RequestError, ServiceError
+from moesaic.server.credentials import Tokens
+from moesaic.server.discovery import DiscoveryService
+from moesaic.server.inference import InferenceService
+from moesaic.server.observation import CallRecord, Observation
+from moesaic.server.open_calls import Caller
+from moesaic.v1 import discovery_pb2_grpc, inference_pb2_grpc
+
+__all__ = ["Calls", "DiscoveryServicer", "InferenceServicer"]
+
+_LOGGER = logging.getLogger("moesaic.server")
+_STATUS_KEY = "grpc-status-details-bin"
+_MAX_REQUEST_ID_CHARACTERS = 128
+_MAX_MESSAGE_CHARACTERS = 1000
+"""Longest text of a status: it travels in a header, and proxies refuse long ones."""
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Calls:
+    """What every call has in common: a credential, a name, an outcome.
+
+    Args:
+        tokens: who may call; None lets everyone.
+        observation: counts and logs.
+    """
+
+    def __init__(self, tokens: Tokens | None, observation: Observation) -> None:
+        self._tokens = tokens
+        self._observation = observation
+
+    async def unary(
+        self,
+        method: str,
+        answer: Callable[[_Request, Caller], Awaitable[_Response]],
+        request: _Request,
+        context: _Context,
+    ) -> _Response:
+        """Answer a call."""
+        record = CallRecord(method=method)
+        try:
+            caller = await self._caller(record, context)
+            response = await answer(request, caller)
+            _note_usage(record, response)
+        except BaseException as error:
+            await self._failed(record, error, context)
+        self._observation.ended(record, "OK")
+        return response
+
+    async def stream(
+        self,
+        method: str,
+        answer: Callable[[_Request, Caller], AsyncGenerator[_Response, None]],
+        request: _Request,
+        context: _Context,
+    ) -> None:
+        """Answer a call with a stream."""
+        record = CallRecord(method=method)
+        try:
+            caller = await self._caller(record, context)
+            async with aclosing(answer(request, caller)) as events:
+                async for event in events:
+                    if record.first_s is None:
+                        record.first_s = time.perf_counter() - record.began
+                        record.prompt_tokens = event.started.prompt_tokens  # type: ignore[attr-defined]
+                    await context.write(event)
+                    if event.HasField("finished"):  # type: ignore[attr-defined]
+                        _note_usage(record, event.finished)  # type: ignore[attr-defined]
+        except BaseException as error:
+            await self._failed(record, error, context)
+        self._observation.ended(record, "OK")
+
+    async def _caller(self, record: CallRecord, context: _Context) -> Caller:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        request_id = metadata.get("x-request-id", "")
+        usable = 0 < len(request_id) <= _MAX_REQUEST_ID_CHARACTERS and request_id.isprintable()
+        record.request_id = request_id if usable else uuid.uuid4().hex
+        await context.send_initial_metadata((("x-request-id", record.request_id),))
+        if request_id and not usable:
+            raise RequestError("x-request-id", f"is not 1 to {_MAX_REQUEST_ID_CHARACTERS} printable characters")
+        record.principal = "local" if self._tokens is None else self._tokens.principal(metadata.get("authorization"))
+        return Caller(principal=record.principal, request_id=record.request_id)
+
+    async def _failed(self, record: CallRecord, error: BaseException, context: _Context) -> NoReturn:
+        """End a call with the status of its error; a cancelled one stays cancelled."""
+        if not isinstance(error, Exception):  # cancelled, or the process ends
+            self._observation.ended(record, "CANCELLED")
+            raise error
+
+        if not isinstance(error, MoesaicError):
+            _LOGGER.exception("unexpected failure", extra={"facts": {"request_id": record.request_id}})
+            error = ServiceError(f"the server failed unexpectedly; its log knows more, under {record.request_id}")
+        status = status_of(error, record.request_id)
+        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+        status.message = status.message[:_MAX_MESSAGE_CHARACTERS]
+        self._observation.ended(record, code.name)
+        await context.abort(code, status.message, ((_STATUS_KEY, status.SerializeToString()),))
+        raise asyncio.CancelledError  # abort always raises; this is for the type checker
+
+
+def _note_usage(record: CallRecord, message: Any) -> None:
+    usage = getattr(message, "usage", None)
+    if usage is not None:
+        record.prompt_tokens, record.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    """`InferenceService` on the wire."""
+
+    def __init__(self, service: InferenceService, calls: Calls) -> None:
+        self._service = service
+        self._calls = calls
+
+    async def Generate(self, request: v1.GenerateRequest, context: _Context) -> v1.GenerateResponse:  # noqa: N802
+        """See inference.proto, as for all that follow."""
+        return await self._calls.unary("Generate", self._service.generate, request, context)
+
+    async def GenerateStream(self, request: v1.GenerateStreamRequest, context: _Context) -> None:  # noqa: D102, N802
+        await self._calls.stream("GenerateStream", self._service.generate_stream, request, context)
+
+    async def Chat(self, request: v1.ChatRequest, context: _Context) -> v1.ChatResponse:  # noqa: D102, N802
+        return await self._calls.unary("Chat", self._service.chat, request, context)
+
+    async def ChatStream(self, request: v1.ChatStreamRequest, context: _Context) -> None:  # noqa: D102, N802
+        await self._calls.stream("ChatStream", self._service.chat_stream, request, context)
+
+    async def Score(self, request: v1.ScoreRequest, context: _Context) -> v1.ScoreResponse:  # noqa: D102, N802
+        return await self._calls.unary("Score", self._service.score, request, context)
+
+    async def Embed(self, request: v1.EmbedRequest, context: _Context) -> v1.EmbedResponse:  # noqa: D102, N802
+        return await self._calls.unary("Embed", self._service.embed, request, context)
+
+    async def Tokenize(self, request: v1.TokenizeRequest, context: _Context) -> v1.TokenizeResponse:  # noqa: D102, N802
+        return await self._calls.unary("Tokenize", self._service.tokenize, request, context)
+
+    async def Detokenize(  # noqa: D102, N802
+        self, request: v1.DetokenizeRequest, context: _Context
+    ) -> v1.DetokenizeResponse:
+        return await self._calls.unary("Detokenize", self._service.detokenize, request, context)
+
+    async def Abort(self, request: v1.AbortRequest, context: _Context) -> v1.AbortResponse:  # noqa: D102, N802
+        return await self._calls.unary("Abort", self._service.abort, request, context)
+
+
+class DiscoveryServicer(discovery_pb2_grpc.DiscoveryServiceServicer):
+    """`DiscoveryService` on the wire."""
+
+    def __init__(self, service: DiscoveryService, calls: Calls) -> None:
+        self._service = service
+        self._calls = calls
+
+    async def GetServerInfo(  # noqa: N802
+        self, request: v1.GetServerInfoRequest, context: _Context
+    ) -> v1.GetServerInfoResponse:
+        """See discovery.proto, as for all that follow."""
+        return await self._calls.unary("GetServerInfo", _alone(self._service.get_server_info), request, context)
+
+    async def GetModelInfo(  # noqa: D102, N802
+        self, request: v1.GetModelInfoRequest, context: _Context
+    ) -> v1.GetModelInfoResponse:
+        return await self._calls.unary("GetModelInfo", _alone(self._service.get_model_info), request, context)
+
+    async def GetLoad(self, request: v1.GetLoadRequest, context: _Context) -> v1.GetLoadResponse:  # noqa: D102, N802
+        return await self._calls.unary("GetLoad", _alone(self._service.get_load), request, context)
+
+
+def _alone(answer: Callable[[_Request], Awaitable[_Response]]) -> Callable[[_Request, Caller], Awaitable[_Response]]:
+    """A method for which it does not matter who calls."""
+    return lambda request, caller: answer(request)
