@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import moesaic
-from moesaic.cli import chat, doctor, generate, kb, model
+from moesaic.cli import chat, doctor, generate, kb, model, serve
 from moesaic.cli.failure import exit_code, report_failure
 from moesaic.errors import MoesaicError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.add_typer(model.app, name="model")
 app.add_typer(kb.app, name="kb")
 app.command("generate")(generate.generate)
+app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)
 app.command("doctor")(doctor.doctor)
 

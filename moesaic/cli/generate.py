@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["generate"]
 
-_ENGINES = ("auto", "vllm", "transformers")
-
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
@@ -44,8 +42,11 @@ def generate(
 
     Example: moesaic generate --model build/moe-int8 "What is the capital of France?"
     """
+    from moesaic.cli.engines import chosen_engine
+    from moesaic.server.engine import VllmSettings
+
     artifact = ModelArtifact.open(model)
-    chosen = _engine(artifact, engine, experts=experts, dtype=dtype, compile_model=compile_model)
+    chosen = chosen_engine(artifact, engine, VllmSettings(experts=experts, dtype=dtype, compile=compile_model))
     sampling = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
     answer = asyncio.run(_answer(chosen, prompt, sampling, system=system, raw=raw, stream=not as_json))
     if as_json:
@@ -57,20 +58,6 @@ def generate(
             f"ready after {answer['start_seconds']:.1f} s, ended by {answer['finish_reason']}[/dim]",
             highlight=False,
         )
-
-
-def _engine(artifact: ModelArtifact, name: str, *, experts: str, dtype: str, compile_model: bool) -> "Engine":
-    """The engine of that name; `auto` takes vLLM where it is installed."""
-    from moesaic.server.engine import TransformersEngine, TransformersSettings, VllmEngine, VllmSettings
-    from moesaic.server.engine.hardware import Machine
-
-    if name not in _ENGINES:
-        raise InputError(f"engine={name!r} is unknown: choose one of {', '.join(_ENGINES)}")
-    machine = Machine.detect()
-    if name == "vllm" or (name == "auto" and machine.vllm_target is not None):
-        settings = VllmSettings(experts=experts, dtype=dtype, compile=compile_model)
-        return VllmEngine(artifact, settings, machine=machine)
-    return TransformersEngine(artifact, TransformersSettings(dtype=dtype))
 
 
 async def _answer(

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moesaic import v1
 from moesaic.errors import (
@@ -19,7 +20,6 @@ from moesaic.errors import (
     UnavailableError,
     UnsupportedFeatureError,
 )
-from moesaic.retrieval.embedder import Embedder
 from moesaic.server.answers import ChatReader, completion_delta, whole_choices, whole_completions
 from moesaic.server.conversation import prompt_of
 from moesaic.server.engine import (
@@ -33,6 +33,9 @@ from moesaic.server.engine import (
 from moesaic.server.open_calls import Caller, OpenCall, OpenCalls
 from moesaic.server.served_model import ServedModel
 from moesaic.server.wire import sampling_from_wire, usage_to_wire
+
+if TYPE_CHECKING:
+    from moesaic.retrieval.embedder import Embedder
 
 __all__ = ["InferenceService", "ServiceLimits"]
 
@@ -73,7 +76,7 @@ class InferenceService:
         engine: Engine,
         model: ServedModel,
         *,
-        embedder: Embedder | None = None,
+        embedder: "Embedder | None" = None,
         limits: ServiceLimits | None = None,
     ) -> None:
         self.engine = engine

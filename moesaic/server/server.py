@@ -14,13 +14,13 @@ import logging
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from moesaic.errors import InputError, MoesaicError
-from moesaic.retrieval.embedder import Embedder
 from moesaic.server.config import ServerConfig
 from moesaic.server.credentials import Tokens, server_credentials
 from moesaic.server.discovery import DiscoveryService
@@ -30,6 +30,9 @@ from moesaic.server.inference import InferenceService, ServiceLimits
 from moesaic.server.observation import Observation
 from moesaic.server.served_model import ServedModel
 from moesaic.v1 import discovery_pb2, discovery_pb2_grpc, inference_pb2, inference_pb2_grpc
+
+if TYPE_CHECKING:
+    from moesaic.retrieval.embedder import Embedder
 
 __all__ = ["MoesaicServer"]
 
@@ -66,7 +69,7 @@ class MoesaicServer:
         *,
         model: ServedModel | None = None,
         model_name: str = "model",
-        embedder: Embedder | None = None,
+        embedder: "Embedder | None" = None,
     ) -> None:
         self.config = config or ServerConfig()
         self.engine = engine

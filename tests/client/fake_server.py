@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -37,12 +37,12 @@ class FakeServer(InferenceServiceServicer):
         open: calls that have not ended.
     """
 
-    def __init__(self, *calls: list[Step], last: list[Step] | None = None) -> None:
+    def __init__(self, *calls: Sequence[Step], last: Sequence[Step] = ()) -> None:
         self.metadata: list[dict[str, str]] = []
         self.cancelled = 0
         self.open = 0
         self._calls = deque(calls)
-        self._last = last or []
+        self._last = last
 
     async def Generate(self, request: v1.GenerateRequest, context: Any) -> v1.GenerateResponse:  # noqa: N802
         async for message in self._follow(context):

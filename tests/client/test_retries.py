@@ -12,6 +12,7 @@ from moesaic import errors, v1
 from moesaic.client import AsyncClient, Client
 from tests.client.conftest import MakeClient
 from tests.client.fake_server import FakeServer, Plain, Step, events, serving
+from tests.client.waiting import until
 
 BUSY = errors.UnavailableError("come back", retry_after_s=0.01)
 OVERLOADED = errors.EngineOverloadedError("the queue is full")
@@ -26,14 +27,6 @@ async def told(client: object, *, timeout_s: float | None = None) -> str:
     stream = client.generate_stream(STREAM, timeout_s=timeout_s)  # type: ignore[attr-defined]
     async with contextlib.aclosing(stream) as received:
         return "".join([event.delta.text async for event in received])
-
-
-async def until(condition: object, *, within_s: float = 10.0) -> None:
-    """Wait until `condition()` holds."""
-    ends = time.monotonic() + within_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < ends, "it did not come true in time"
-        await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("steps", [[BUSY], [BUSY, AWAY, BUSY], [DEAD], [OVERLOADED]], ids=str)
