@@ -3,8 +3,7 @@
 Reciprocal rank fusion: Cormack, Clarke & Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank
 Learning Methods", SIGIR 2009. How this differs:
 
-1. Each ranking has a weight; the paper's fusion is that of equal weights.
-2. Equal sums are ordered by the best single rank, then by position, so that results do not depend on dictionaries.
+1. Equal sums are ordered by the best single rank, then by position, so that results do not depend on dictionaries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +14,12 @@ RRF_K = 60
 """The paper's constant: how little the first ranks stand out from those behind them."""
 
 
-def fuse(rankings: Sequence[tuple[float, Mapping[int, int]]]) -> list[tuple[int, float]]:
-    """Positions with their fused scores, the best first.
-
-    Args:
-        rankings: for each ranking its weight, and the rank (from 1) of each position in it.
-    """
+def fuse(rankings: Sequence[Mapping[int, int]]) -> list[tuple[int, float]]:
+    """Positions with their fused scores, the best first; each ranking tells the rank, from 1, of its positions."""
     scores: dict[int, float] = {}
     best: dict[int, int] = {}
-    for weight, ranks in rankings:
+    for ranks in rankings:
         for position, rank in ranks.items():
-            scores[position] = scores.get(position, 0.0) + weight / (RRF_K + rank)
+            scores[position] = scores.get(position, 0.0) + 1 / (RRF_K + rank)
             best[position] = min(rank, best.get(position, rank))
     return sorted(scores.items(), key=lambda item: (-item[1], best[item[0]], item[0]))

@@ -33,12 +33,13 @@ from moesaic.retrieval import records
 from moesaic.retrieval.chunker import ChunkOptions
 from moesaic.retrieval.database import Database
 from moesaic.retrieval.document import Document
-from moesaic.retrieval.embedder import Embedder, Vectors
+from moesaic.retrieval.embedder import Embedder
 from moesaic.retrieval.encoders import load_embedder
 from moesaic.retrieval.index_reader import IndexReader
 from moesaic.retrieval.passage import Passage
+from moesaic.retrieval.passage_search import find_passages
 from moesaic.retrieval.records import DocumentSummary
-from moesaic.retrieval.search import SearchMode, check_query, rank
+from moesaic.retrieval.search import SearchMode, check_query
 from moesaic.retrieval.settings import KnowledgeBaseSettings
 from moesaic.retrieval.writer import AddReport, Progress, Writer
 
@@ -179,6 +180,8 @@ class KnowledgeBase:
     def search(self, query: str, k: int = 8, mode: SearchMode | str = SearchMode.HYBRID) -> list[Passage]:
         """The passages that answer a query best, the best first; fewer than `k` if there are no more.
 
+        Passages of the same text, from several documents, are given once.
+
         Args:
             query: a question or keywords, in any language that the embedder knows.
             k: how many passages, 1 to 1000.
@@ -191,30 +194,10 @@ class KnowledgeBase:
         vector = None if mode is SearchMode.LEXICAL else self.embedder.embed_queries([query])[0]
         with self._lock, self._database.snapshot() as connection:
             view = self._reader.view(connection)
-            ranked = rank(view.indexes, query, vector, k, mode)
-            numbers = [int(view.numbers[chunk.position]) for chunk in ranked]
-            rows = records.chunk_rows(connection, numbers)
-            similarities = self._similarities(
-                records.stored_vectors(connection, self.settings.dimension, numbers), vector
-            )
+            passages = find_passages(connection, view, query, vector, k, mode)
         if view.is_rebuilt:
             self._renew_indexes(view.generation)
-        return [
-            Passage(
-                document_id=row.document_id,
-                title=row.title,
-                heading_path=row.heading_path,
-                start=row.start,
-                end=row.end,
-                text=row.text,
-                score=chunk.score,
-                vector_rank=chunk.vector_rank,
-                lexical_rank=chunk.lexical_rank,
-                vector_similarity=similarity,
-                lexical_score=chunk.lexical_score,
-            )
-            for chunk, row, similarity in zip(ranked, rows, similarities, strict=True)
-        ]
+        return passages
 
     async def asearch(self, query: str, k: int = 8, mode: SearchMode | str = SearchMode.HYBRID) -> list[Passage]:
         """As `search`, in a thread."""
@@ -317,7 +300,3 @@ class KnowledgeBase:
         nearest = get_close_matches(document_id, known, n=3, cutoff=0.4) or list(known[:3])
         hint = f"the nearest of {len(known)} here: {', '.join(map(repr, nearest))}" if known else "the base is empty"
         return NotFoundError("document", document_id, hint)
-
-    @staticmethod
-    def _similarities(stored: Vectors, vector: Vectors | None) -> list[float | None]:
-        return [None] * len(stored) if vector is None else (stored @ vector).tolist()

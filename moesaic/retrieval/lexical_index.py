@@ -14,6 +14,7 @@ import numpy as np
 from moesaic.retrieval.dependency import require
 from moesaic.retrieval.embedder import Vectors
 from moesaic.retrieval.lexical_tokens import lexical_tokens
+from moesaic.retrieval.query_words import query_words
 
 __all__ = ["LexicalIndex"]
 
@@ -37,7 +38,7 @@ class LexicalIndex:
 
     def scores(self, query: str) -> Vectors:
         """BM25 score of each text, [size]; 0 where no word of the query occurs."""
-        tokens = lexical_tokens(query)
+        tokens = query_words(query)
         if self._ranker is None or not any(token in self._ranker.vocab_dict for token in tokens):
             return np.zeros(self.size, dtype=np.float32)
 

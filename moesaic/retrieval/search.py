@@ -17,8 +17,6 @@ MAX_K = 1000
 """Most passages that one search gives."""
 
 _DEPTH = 100
-_LEXICAL_WEIGHT = 1.0
-_VECTOR_WEIGHT = 1.0
 
 
 class SearchMode(StrEnum):
@@ -62,8 +60,8 @@ def check_query(query: str, k: int, mode: str) -> tuple[str, SearchMode]:
 
 
 def rank(indexes: Indexes, query: str, vector: Vectors | None, k: int, mode: SearchMode) -> list[RankedChunk]:
-    """The best `k` chunks. `vector` is the query's [d]; a lexical search needs none."""
-    depth = max(_DEPTH, k)
+    """The best chunks, `k` or more if there are so many. `vector` is the query's [d]; a lexical search needs none."""
+    depth = max(_DEPTH, 2 * k)
     scores = np.zeros(indexes.vectors.size, dtype=np.float32)
     by_words: dict[int, int] = {}
     by_vector: dict[int, int] = {}
@@ -78,14 +76,14 @@ def rank(indexes: Indexes, query: str, vector: Vectors | None, k: int, mode: Sea
 
     match mode:
         case SearchMode.HYBRID:
-            ordered = fuse([(_VECTOR_WEIGHT, by_vector), (_LEXICAL_WEIGHT, by_words)])
+            ordered = fuse([by_vector, by_words])
         case SearchMode.VECTOR:
             ordered = [(position, similarities[position]) for position in by_vector]
         case SearchMode.LEXICAL:
             ordered = [(position, float(scores[position])) for position in by_words]
     return [
         RankedChunk(position, score, by_vector.get(position), by_words.get(position), float(scores[position]))
-        for position, score in ordered[:k]
+        for position, score in ordered
     ]
 
 

@@ -54,7 +54,6 @@ def test_runs_that_only_continue_are_left_out() -> None:
         ("标题".encode("utf-16"), "utf-8"),
         ("标题".encode("utf-32"), "utf-8"),
         ("标题".encode("gb18030"), "gb18030"),
-        
     ],
 )
 def test_encodings(content: bytes, encoding: str) -> None:

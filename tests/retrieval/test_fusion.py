@@ -10,7 +10,7 @@ RANKS = st.permutations(range(12)).map(lambda order: {position: rank for rank, p
 
 
 def test_scores_are_those_of_the_paper() -> None:
-    assert fuse([(1.0, {7: 1, 8: 2}), (1.0, {8: 1, 9: 2})]) == [
+    assert fuse([{7: 1, 8: 2}, {8: 1, 9: 2}]) == [
         (8, pytest.approx(1 / 61 + 1 / 62)),
         (7, pytest.approx(1 / 61)),
         (9, pytest.approx(1 / 62)),
@@ -18,17 +18,12 @@ def test_scores_are_those_of_the_paper() -> None:
 
 
 def test_equal_scores_go_by_position() -> None:
-    assert [position for position, _ in fuse([(1.0, {5: 1}), (1.0, {3: 1})])] == [3, 5]
-
-
-def test_a_weight_counts() -> None:
-    assert [position for position, _ in fuse([(1.0, {5: 1}), (2.0, {3: 1})])] == [3, 5]
-    assert [position for position, _ in fuse([(3.0, {5: 1}), (2.0, {3: 1})])] == [5, 3]
+    assert [position for position, _ in fuse([{5: 1}, {3: 1}])] == [3, 5]
 
 
 @given(RANKS, RANKS)
 def test_everything_is_ranked_once_and_agreement_is_kept(first: dict[int, int], second: dict[int, int]) -> None:
-    fused = fuse([(1.0, first), (1.0, second)])
+    fused = fuse([first, second])
     order = [position for position, _ in fused]
     assert sorted(order) == sorted(first.keys() | second.keys())
     assert [score for _, score in fused] == sorted((score for _, score in fused), reverse=True)

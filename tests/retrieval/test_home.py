@@ -47,7 +47,7 @@ def test_unknown_names_are_answered_with_known_ones(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="has none; make it with: moesaic kb add guide PATH"):
         home.open("guide")
     make(home, "guide", "laws")
-    with pytest.raises(NotFoundError, match="knowledge base 'guid' does not exist; .* has 'guide'; make it"):
+    with pytest.raises(NotFoundError, match=r"knowledge base 'guid' does not exist; .* has 'guide'; make it"):
         home.open("guid")
     with pytest.raises(NotFoundError):
         home.remove("guid")

