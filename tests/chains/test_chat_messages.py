@@ -33,9 +33,9 @@ def wire(message: BaseMessage) -> v1.ChatMessage:
         (SystemMessage("Be brief."), "SYSTEM", "Be brief."),
         (HumanMessage("你好", name="someone"), "USER", "你好"),
         (AIMessage("Hello"), "ASSISTANT", "Hello"),
-        (ChatMessage("rules", role="developer"), "SYSTEM", "rules"),
-        (ChatMessage("hi", role="user"), "USER", "hi"),
-        (ChatMessage("ho", role="assistant"), "ASSISTANT", "ho"),
+        (ChatMessage(content="rules", role="developer"), "SYSTEM", "rules"),
+        (ChatMessage(content="hi", role="user"), "USER", "hi"),
+        (ChatMessage(content="ho", role="assistant"), "ASSISTANT", "ho"),
         (HumanMessage(["a", {"type": "text", "text": "b"}]), "USER", "ab"),
         (HumanMessage([]), "USER", ""),
         (AIMessage([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}]), "ASSISTANT", "yes"),
@@ -43,7 +43,7 @@ def wire(message: BaseMessage) -> v1.ChatMessage:
     ids=str,
 )
 def test_roles_and_texts(message: BaseMessage, role: str, text: str) -> None:
-    assert wire(message) == v1.ChatMessage(role=v1.Role.Value(f"ROLE_{role}"), content=text)
+    assert wire(message) == v1.ChatMessage(role=f"ROLE_{role}", content=text)
 
 
 def test_calls_of_tools_and_their_results() -> None:
@@ -71,8 +71,8 @@ def test_a_failed_tool_is_told_in_words(content: str, told: str) -> None:
         (HumanMessage([{"type": "image_url", "image_url": {"url": "x"}}]), ["'image_url'"]),
         (ToolMessage([{"type": "file", "base64": "x"}], tool_call_id="c"), ["'file'"]),
         (HumanMessage([{"text": "no type"}]), ["'None'"]),
-        (FunctionMessage("3", name="add"), ["'function'", "ToolMessage"]),
-        (ChatMessage("hi", role="narrator"), ["'narrator'", "user"]),
+        (FunctionMessage(content="3", name="add"), ["'function'", "ToolMessage"]),
+        (ChatMessage(content="hi", role="narrator"), ["'narrator'", "user"]),
         (HumanMessage("half \udce4"), ["messages[1]", "UTF-8"]),
     ],
     ids=lambda value: value.type if isinstance(value, BaseMessage) else "",

@@ -103,7 +103,7 @@ def test_no_tools_means_no_choice() -> None:
 )
 def test_modes_of_choice(given: Any, mode: str) -> None:
     found = request(tools=[Add], tool_choice=given).tool_choice
-    assert found == v1.ToolChoice(mode=v1.ToolMode.Value(f"TOOL_MODE_{mode}"))
+    assert found == v1.ToolChoice(mode=f"TOOL_MODE_{mode}")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """LangChain's standard tests for chat models, all of them, over a real server with a scripted engine."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
+from langchain_core.load.load import ALL_SERIALIZABLE_MAPPINGS
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
@@ -15,6 +17,16 @@ from tests.chains.served import served
 
 
 class TestChatMoesaicUnit(ChatModelUnitTests):
+    @pytest.fixture(autouse=True)
+    def _listed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Count us among LangChain's partners, the only ones that the standard test of serialization loads.
+
+        Others load by `allowed_objects=[ChatMoesaic]`, which test_chat_model.py does.
+        """
+        name = tuple(ChatMoesaic.lc_id())
+        monkeypatch.setitem(ALL_SERIALIZABLE_MAPPINGS, name, name)
+        monkeypatch.setattr(sys.modules["langchain_core.load.load"], "_default_class_paths_cache", {})
+
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return ChatMoesaic
@@ -37,9 +49,10 @@ class TestChatMoesaicIntegration(ChatModelIntegrationTests):
     target: str
 
     @pytest.fixture(scope="class", autouse=True)
-    def _server(self, request: pytest.FixtureRequest) -> Iterator[None]:
+    @classmethod
+    def _server(cls) -> Iterator[None]:
         with served(ScriptedEngine(sensible, context_length=32768)) as target:
-            request.cls.target = target
+            cls.target = target
             yield
 
     @property

@@ -33,9 +33,10 @@ class TestMoesaicEmbeddingsIntegration(EmbeddingsIntegrationTests):
     target: str
 
     @pytest.fixture(scope="class", autouse=True)
-    def _server(self, request: pytest.FixtureRequest) -> Iterator[None]:
+    @classmethod
+    def _server(cls) -> Iterator[None]:
         with served(ScriptedEngine(), embedder=ScriptedEmbedder()) as target:
-            request.cls.target = target
+            cls.target = target
             yield
 
     @property
