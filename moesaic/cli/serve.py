@@ -121,6 +121,7 @@ def _log_to_stderr(level: int) -> None:
     logger = logging.getLogger("moesaic")
     logger.addHandler(handler)
     logger.setLevel(level)
+    logger.propagate = False  # a library may have given the root logger a handler, and each line would come twice
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":

@@ -72,6 +72,8 @@ def prompt_of(
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **options)
     except Exception as error:  # templates are programs: what one raises is its refusal of these messages
         raise RequestError("messages", f"the model's chat template refuses them: {str(error)[:200]}") from error
+    if text != text.encode(errors="replace").decode():
+        raise RequestError("messages", "hold half a surrogate pair, as an escape in JSON: write whole characters")
     return Prompt(
         text=text,
         constraint=constraint_for(offered, required=required) if offered else None,
@@ -90,7 +92,7 @@ def _checked(tools: Sequence[v1.Tool]) -> list[ToolSpecification]:
     ]
     names = [tool.name for tool in checked]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise RequestError("tools", f"{', '.join(repeated)} is there more than once; names are unique")
+        raise RequestError("tools", f"{', '.join(repeated)[:200]} is there more than once; names are unique")
     return checked
 
 
@@ -100,7 +102,7 @@ def _chosen(tools: list[ToolSpecification], choice: v1.ToolChoice) -> tuple[list
     if kind == "name":
         named = [tool for tool in tools if tool.name == choice.name]
         if not named:
-            known = ", ".join(tool.name for tool in tools) or "none"
+            known = ", ".join(tool.name for tool in tools)[:200] or "none"
             raise RequestError("tool_choice.name", f"{choice.name[:80]!r} is not among the tools ({known})")
         return named, True
 

@@ -1,24 +1,25 @@
 """The gRPC servicers: metadata in, status out; all else is `InferenceService` and `DiscoveryService`."""
 
-import asyncio
 import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from typing import Any, NoReturn, TypeVar
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from google.rpc import status_pb2
 
 from moesaic import v1
 from moesaic.client.status import status_of
-from moesaic.errors import MoesaicError, RequestError, ServiceError
+from moesaic.errors import InputError, MoesaicError, RequestError, ServiceError
 from moesaic.server.credentials import Tokens
 from moesaic.server.discovery import DiscoveryService
 from moesaic.server.inference import InferenceService
 from moesaic.server.observation import CallRecord, Observation
 from moesaic.server.open_calls import Caller
+from moesaic.server.unreadable import Unreadable
 from moesaic.v1 import discovery_pb2_grpc, inference_pb2_grpc
 
 __all__ = ["Calls", "DiscoveryServicer", "InferenceServicer"]
@@ -26,8 +27,8 @@ __all__ = ["Calls", "DiscoveryServicer", "InferenceServicer"]
 _LOGGER = logging.getLogger("moesaic.server")
 _STATUS_KEY = "grpc-status-details-bin"
 _MAX_REQUEST_ID_CHARACTERS = 128
-_MAX_MESSAGE_CHARACTERS = 1000
-"""Longest text of a status: it travels in a header, and proxies refuse long ones."""
+_MAX_MESSAGE_BYTES = 1000
+"""Longest text of a status: it travels in headers, up to three times as long, and these end at 8 KiB."""
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -54,14 +55,9 @@ class Calls:
         context: _Context,
     ) -> _Response:
         """Answer a call."""
-        record = CallRecord(method=method)
-        try:
-            caller = await self._caller(record, context)
+        async with self._call(method, request, context) as (record, caller):
             response = await answer(request, caller)
             _note_usage(record, response)
-        except BaseException as error:
-            await self._failed(record, error, context)
-        self._observation.ended(record, "OK")
         return response
 
     async def stream(
@@ -72,25 +68,46 @@ class Calls:
         context: _Context,
     ) -> None:
         """Answer a call with a stream."""
+        async with (
+            self._call(method, request, context) as (record, caller),
+            aclosing(answer(request, caller)) as events,
+        ):
+            async for event in events:
+                if record.first_s is None:
+                    record.first_s = time.perf_counter() - record.began
+                    record.prompt_tokens = event.started.prompt_tokens  # type: ignore[attr-defined]
+                await context.write(event)
+                if event.HasField("finished"):  # type: ignore[attr-defined]
+                    _note_usage(record, event.finished)  # type: ignore[attr-defined]
+
+    @asynccontextmanager
+    async def _call(
+        self, method: str, request: object, context: _Context
+    ) -> AsyncGenerator[tuple[CallRecord, Caller], None]:
+        """Have a call for the block; an error of the block becomes its status, a cancelled one stays cancelled."""
         record = CallRecord(method=method)
         try:
             caller = await self._caller(record, context)
-            async with aclosing(answer(request, caller)) as events:
-                async for event in events:
-                    if record.first_s is None:
-                        record.first_s = time.perf_counter() - record.began
-                        record.prompt_tokens = event.started.prompt_tokens  # type: ignore[attr-defined]
-                    await context.write(event)
-                    if event.HasField("finished"):  # type: ignore[attr-defined]
-                        _note_usage(record, event.finished)  # type: ignore[attr-defined]
-        except BaseException as error:
-            await self._failed(record, error, context)
-        self._observation.ended(record, "OK")
+            if isinstance(request, Unreadable):
+                raise InputError(f"the request is not a message of this method ({request.reason}); see moesaic.v1")
+            yield record, caller
+        except Exception as error:
+            status = _status(error, record.request_id)
+            code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+            self._observation.ended(record, code.name)
+            await context.abort(code, status.message, ((_STATUS_KEY, status.SerializeToString()),))
+        except BaseException:  # cancelled, or the process ends
+            left_s = context.time_remaining()
+            self._observation.ended(record, "CANCELLED" if left_s is None or left_s > 0 else "DEADLINE_EXCEEDED")
+            raise
+        else:
+            self._observation.ended(record, "OK")
 
     async def _caller(self, record: CallRecord, context: _Context) -> Caller:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         request_id = metadata.get("x-request-id", "")
-        usable = 0 < len(request_id) <= _MAX_REQUEST_ID_CHARACTERS and request_id.isprintable()
+        printable = request_id.isascii() and request_id.isprintable()
+        usable = 0 < len(request_id) <= _MAX_REQUEST_ID_CHARACTERS and printable
         record.request_id = request_id if usable else uuid.uuid4().hex
         await context.send_initial_metadata((("x-request-id", record.request_id),))
         if request_id and not usable:
@@ -98,21 +115,21 @@ class Calls:
         record.principal = "local" if self._tokens is None else self._tokens.principal(metadata.get("authorization"))
         return Caller(principal=record.principal, request_id=record.request_id)
 
-    async def _failed(self, record: CallRecord, error: BaseException, context: _Context) -> NoReturn:
-        """End a call with the status of its error; a cancelled one stays cancelled."""
-        if not isinstance(error, Exception):  # cancelled, or the process ends
-            self._observation.ended(record, "CANCELLED")
-            raise error
 
-        if not isinstance(error, MoesaicError):
-            _LOGGER.exception("unexpected failure", extra={"facts": {"request_id": record.request_id}})
-            error = ServiceError(f"the server failed unexpectedly; its log knows more, under {record.request_id}")
-        status = status_of(error, record.request_id)
-        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-        status.message = status.message[:_MAX_MESSAGE_CHARACTERS]
-        self._observation.ended(record, code.name)
-        await context.abort(code, status.message, ((_STATUS_KEY, status.SerializeToString()),))
-        raise asyncio.CancelledError  # abort always raises; this is for the type checker
+def _status(error: Exception, request_id: str) -> status_pb2.Status:
+    """The status of an error; what we did not raise on purpose is logged, and told to nobody."""
+    if not isinstance(error, MoesaicError):
+        _LOGGER.error("unexpected failure", exc_info=error, extra={"facts": {"request_id": request_id}})
+        error = ServiceError(f"the server failed unexpectedly; its log knows more, under {request_id}")
+    if isinstance(error, RequestError):
+        error = type(error)(error.field, _short(str(error).removeprefix(f"{error.field}: ")))
+    status = status_of(error, request_id)
+    status.message = _short(status.message)
+    return status
+
+
+def _short(text: str) -> str:
+    return text.encode(errors="replace")[:_MAX_MESSAGE_BYTES].decode(errors="ignore")
 
 
 def _note_usage(record: CallRecord, message: Any) -> None:

@@ -32,7 +32,7 @@ from moesaic.server.engine import (
 )
 from moesaic.server.open_calls import Caller, OpenCall, OpenCalls
 from moesaic.server.served_model import ServedModel
-from moesaic.server.wire import sampling_from_wire, usage_to_wire
+from moesaic.server.wire import sampling_from_wire, usage_to_wire, wire_names
 
 if TYPE_CHECKING:
     from moesaic.retrieval.embedder import Embedder
@@ -44,6 +44,8 @@ _LONGEST_TOKEN_BYTES = 256
 
 _LAST_WORDS_S = 2.0
 """How long requests that were ended may take to tell their callers."""
+
+_ABORT_AGAIN_S = 0.005
 
 _ENCODED_IN_PLACE = 4096
 """Characters that are encoded in less time than a thread takes to wake up."""
@@ -117,7 +119,7 @@ class InferenceService:
         sampling = self._sampling(asked.sampling, len(token_ids))
         first = v1.FinishReason.FINISH_REASON_UNSPECIFIED
         sequence = 0
-        with self.calls.admitted(caller, asked.request_id) as call:
+        with self.calls.admitted(caller, asked.request_id) as call, wire_names("prompt"):
             async with aclosing(self._deltas(call, token_ids, sampling, asked.priority)) as deltas:
                 async for delta in deltas:
                     if sequence == 0:
@@ -164,7 +166,8 @@ class InferenceService:
         readers: dict[int, ChatReader] = {}
         first = v1.FinishReason.FINISH_REASON_UNSPECIFIED
         sequence = 0
-        with self.calls.admitted(caller, asked.request_id) as call:
+        for_tools = prompt.constraint is not None
+        with self.calls.admitted(caller, asked.request_id) as call, wire_names("messages", written_for_tools=for_tools):
             async with aclosing(self._deltas(call, token_ids, sampling, asked.priority)) as deltas:
                 async for delta in deltas:
                     if sequence == 0:
@@ -196,7 +199,7 @@ class InferenceService:
                     field, f"{len(sequence)} tokens with the prompt; at most {self.engine.limits.context_length}"
                 )
             sequences.append(sequence)
-        with self.calls.admitted(caller, ""):
+        with self.calls.admitted(caller), wire_names("prompt"):
             rows = await self.engine.score(sequences)
         first = max(1, len(prompt))
         scores = []
@@ -222,7 +225,7 @@ class InferenceService:
         texts = list(request.texts)
         as_query = request.purpose == v1.EmbedPurpose.EMBED_PURPOSE_QUERY
         encode = embedder.embed_queries if as_query else embedder.embed_documents
-        with self.calls.admitted(caller, ""):
+        with self.calls.admitted(caller):
             rows = await asyncio.get_running_loop().run_in_executor(self._encoding, encode, texts)
         return v1.EmbedResponse(model=embedder.name, embeddings=[v1.Embedding(values=row) for row in rows.tolist()])
 
@@ -256,7 +259,11 @@ class InferenceService:
         if not request.request_id:
             raise RequestError("request_id", "is empty; give the name of a request")
         call = self.calls.find(caller, request.request_id)
-        aborted = call is not None and await self.engine.abort(call.engine_id)
+        aborted = False
+        while call is not None and not aborted and self.calls.find(caller, request.request_id) is call:
+            aborted = await self.engine.abort(call.engine_id)
+            if not aborted:  # on its way into the engine, or out of it
+                await asyncio.sleep(_ABORT_AGAIN_S)
         outcome = v1.AbortOutcome.ABORT_OUTCOME_ABORTED if aborted else v1.AbortOutcome.ABORT_OUTCOME_NOT_FOUND
         return v1.AbortResponse(outcome=outcome)
 

@@ -53,15 +53,15 @@ class OpenCalls:
         return iter(list(self._open.values()))
 
     @contextmanager
-    def admitted(self, caller: Caller, request_id: str) -> Iterator[OpenCall]:
-        """Have a request in flight for the block.
+    def admitted(self, caller: Caller, request_id: str | None = None) -> Iterator[OpenCall]:
+        """Have a request in flight for the block; empty takes the name of its call, None is for what cannot be aborted.
 
         Raises:
             UnavailableError: the server drains.
             EngineOverloadedError: too many requests are in flight.
             RequestError: the name is too long, or in flight already.
         """
-        name = request_id or caller.request_id
+        name = uuid.uuid4().hex if request_id is None else request_id or caller.request_id
         if self.draining:
             raise UnavailableError("the server is shutting down; ask another one, or this one again later")
         if len(self._open) >= self._max_open:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from moesaic.errors import InputError, MoesaicError
+from moesaic.errors import InputError
 from moesaic.server.config import ServerConfig
 from moesaic.server.credentials import Tokens, server_credentials
 from moesaic.server.discovery import DiscoveryService
@@ -29,6 +30,7 @@ from moesaic.server.grpc_service import Calls, DiscoveryServicer, InferenceServi
 from moesaic.server.inference import InferenceService, ServiceLimits
 from moesaic.server.observation import Observation
 from moesaic.server.served_model import ServedModel
+from moesaic.server.unreadable import UnreadableRequests
 from moesaic.v1 import discovery_pb2, discovery_pb2_grpc, inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
@@ -124,11 +126,13 @@ class MoesaicServer:
         if server is None:
             return
 
-        await self._tell(serving=False)
+        await self._left_alone()
         await self._health.enter_graceful_shutdown()
-        await self.service.drain(self.config.drain_s if drain_s is None else drain_s)
-        await self._closed(server)
-        await self.engine.stop()
+        try:
+            await self.service.drain(self.config.drain_s if drain_s is None else drain_s)
+        finally:
+            await self._closed(server)
+            await self.engine.stop()
 
     async def wait(self) -> None:
         """Wait until the server has stopped."""
@@ -139,6 +143,7 @@ class MoesaicServer:
         config = self.config
         tokens = None if config.tokens_file is None else Tokens.read(config.tokens_file)
         server = grpc.aio.server(
+            interceptors=(UnreadableRequests(),),
             options=(
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -147,7 +152,7 @@ class MoesaicServer:
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.keepalive_permit_without_calls", 1),
-            )
+            ),
         )
         calls = Calls(tokens, self.observation)
         discovery = DiscoveryService(self.service, max_message_bytes=config.max_message_bytes)
@@ -178,12 +183,14 @@ class MoesaicServer:
         finally:
             os.umask(before)
 
+    async def _left_alone(self) -> None:
+        """Watch the engine no more: one that dies from now on is not brought back."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait({keeper})
+
     async def _closed(self, server: grpc.aio.Server) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
-            self._keeper = None
         await server.stop(grace=None)
         self.observation.close()
 
@@ -210,7 +217,7 @@ class MoesaicServer:
             try:
                 await self.engine.start()
                 return
-            except MoesaicError as error:
+            except Exception as error:  # whatever it was this time, the next try may succeed
                 wait_s = min(2 * wait_s, _LONGEST_RESTART_S)
                 facts = {"reason": str(error), "again_after_s": wait_s}
                 _LOGGER.error("the engine did not start again", extra={"facts": facts})
@@ -221,7 +228,20 @@ def _remove_stale(path: Path) -> None:
     if not path.parent.is_dir():
         raise InputError(f"listen='unix:{path}': the folder {path.parent} does not exist; make it first")
     with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()
-        else:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
             raise InputError(f"listen='unix:{path}': there is a file that is no socket; choose another path")
+        if _answers(path):
+            raise InputError(f"listen='unix:{path}': another program listens there; choose another path")
+        path.unlink()
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens at a socket."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        try:
+            trial.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError as error:
+            raise InputError(f"listen='unix:{path}' cannot be used: {error.strerror}; choose another path") from error
+    return True

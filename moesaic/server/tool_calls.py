@@ -26,7 +26,14 @@ __all__ = ["ToolCall", "ToolCallReader", "ToolSpecification", "constraint_for", 
 BEGIN = "<tool_call>"
 END = "</tool_call>"
 
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAMED_SCHEMAS = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+"""Keywords whose keys are names, not keywords."""
+
+_DATA = frozenset({"const", "default", "enum", "examples"})
+"""Keywords whose values are no schemas."""
+
 _ANY_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -125,7 +132,14 @@ def _moved(value: Any, root: str) -> Any:
     if not isinstance(value, dict):
         return value
 
-    moved = {key: _moved(part, root) for key, part in value.items()}
+    moved = {
+        key: {name: _moved(each, root) for name, each in part.items()}
+        if key in _NAMED_SCHEMAS and isinstance(part, dict)
+        else part
+        if key in _DATA
+        else _moved(part, root)
+        for key, part in value.items()
+    }
     reference = value.get("$ref")
     if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
         moved["$ref"] = root + reference[1:]
@@ -149,11 +163,11 @@ class ToolCallReader:
         self._pending += text
         while not self._required:
             mark = END if self._inside else BEGIN
-            before, found, after = self._pending.partition(mark)
-            if not found:
+            place = _end_of_call(self._pending) if self._inside else self._pending.find(mark)
+            if place < 0:
                 break
 
-            self._pending = after
+            before, self._pending = self._pending[:place], self._pending[place + len(mark) :]
             if self._inside:
                 yield _read(before) or f"{BEGIN}{before}{END}"
             elif before:
@@ -190,13 +204,24 @@ def _read(text: str) -> ToolCall | None:
     except (ValueError, RecursionError):
         return None
 
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+    name, arguments = (value.get("name"), value.get("arguments", {})) if isinstance(value, dict) else (None, None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(arguments, dict):
         return None
+    try:
+        written = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # NaN, and numbers beyond every float, are not JSON
+        return None
+    # Half a surrogate pair may be written as an escape, but is no text.
+    whole = written == written.encode(errors="replace").decode()
+    return ToolCall(name=name, arguments=written if whole else json.dumps(arguments))
 
-    arguments = value.get("arguments", {})
-    if not isinstance(arguments, dict):
-        return None
-    return ToolCall(name=value["name"], arguments=json.dumps(arguments, ensure_ascii=False))
+
+def _end_of_call(text: str) -> int:
+    """Where the tag begins that ends a call; one inside a JSON string belongs to the string. -1 if it has not come."""
+    place = text.find(END)
+    while place >= 0 and _ESCAPED.sub("", text[:place]).count('"') % 2:
+        place = text.find(END, place + 1)
+    return place
 
 
 def _beginning_of(mark: str, text: str) -> int:

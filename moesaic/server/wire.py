@@ -1,6 +1,7 @@
 """Between messages of `moesaic.v1` and the values that engines take and give."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from moesaic import v1
 from moesaic.errors import RequestError
@@ -15,7 +16,14 @@ from moesaic.server.engine import (
     Usage,
 )
 
-__all__ = ["capabilities_to_wire", "finish_to_wire", "logprobs_to_wire", "sampling_from_wire", "usage_to_wire"]
+__all__ = [
+    "capabilities_to_wire",
+    "finish_to_wire",
+    "logprobs_to_wire",
+    "sampling_from_wire",
+    "usage_to_wire",
+    "wire_names",
+]
 
 _FINISH: Mapping[FinishReason, v1.FinishReason] = {
     FinishReason.STOP: v1.FinishReason.FINISH_REASON_STOP,
@@ -34,6 +42,9 @@ _CAPABILITIES: Mapping[Capability, v1.Capability] = {
     Capability.PREFIX_CACHE: v1.Capability.CAPABILITY_PREFIX_CACHE,
     Capability.PRIORITY: v1.Capability.CAPABILITY_PRIORITY,
 }
+
+_TOP_LEVEL = frozenset({"priority", "request_id"})
+"""Fields of an engine's request that the messages have at their top too; all others are of `sampling`."""
 
 _PLAIN = (
     "temperature",
@@ -75,6 +86,31 @@ def _constraint(message: v1.Constraint) -> Constraint:
     if form == "choice":
         return Constraint(kind=ConstraintKind.CHOICE, value=tuple(message.choice.texts))
     return Constraint(kind=ConstraintKind(form), value=getattr(message, form))
+
+
+@contextmanager
+def wire_names(prompt: str, *, written_for_tools: bool = False) -> Iterator[None]:
+    """Have the engine's refusals name fields of the message that the caller sent.
+
+    Args:
+        prompt: field of the message that became the prompt.
+        written_for_tools: whether the constraint is the server's, for the message's tools.
+    """
+    try:
+        yield
+    except RequestError as error:
+        message = str(error).removeprefix(f"{error.field}: ")
+        raise type(error)(_wire_name(error.field, prompt, "tools" if written_for_tools else None), message) from error
+
+
+def _wire_name(field: str, prompt: str, constraint: str | None) -> str:
+    if field == "prompt_token_ids":
+        return prompt
+    if field.startswith("sequences["):
+        return field.replace("sequences", "continuations", 1)
+    if field.startswith("constraint") and constraint is not None:
+        return constraint
+    return field if field in _TOP_LEVEL else f"sampling.{field}"
 
 
 def finish_to_wire(reason: FinishReason | None, *, drained: bool = False) -> v1.FinishReason:

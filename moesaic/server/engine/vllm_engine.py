@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["VllmEngine"]
 
+_LONGEST_REST_S = 0.25
+"""Text that comes four times a second still reads as a stream."""
+
 
 class VllmEngine:
     """An `Engine` that computes with vLLM in a process of its own.
@@ -198,6 +201,10 @@ class VllmEngine:
             while not stream.finished:
                 for delta in await stream.deltas(request):
                     yield delta
+                # What one stream has to itself is given token by token; the more there are, the more gathers.
+                pause_s = min(_LONGEST_REST_S, self.settings.gather_s * (len(self._streams) - 1))
+                if pause_s > 0 and not stream.finished:
+                    await stream.rest(pause_s)
 
     async def _score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
         slots = asyncio.Semaphore(self.settings.max_num_seqs)

@@ -1,8 +1,9 @@
 """One request in vLLM: sampling parameters on the way in, deltas on the way out. Importing this module imports vLLM."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from vllm import SamplingParams
 from vllm.logprobs import Logprob
@@ -39,6 +40,10 @@ class Stream:
     def __init__(self, collector: RequestOutputCollector) -> None:
         self._collector = collector
         self._generated = 0
+        self._ended = False
+        self._rest: asyncio.Future[None] | None = None
+        self._put = collector.put
+        collector.put = self._arrived
         self.finished = False
 
     @property
@@ -67,6 +72,24 @@ class Stream:
             built[-1] = replace(built[-1], usage=usage)
         return built
 
+    async def rest(self, seconds: float) -> None:
+        """Let new tokens gather for a while; not longer than until the request ends.
+
+        Each piece costs the serving process the same, however many tokens it has: with many streams, pieces of one
+        token would keep a core busy that computes.
+        """
+        if self._ended:
+            return
+
+        loop = asyncio.get_running_loop()
+        rest = self._rest = loop.create_future()
+        timer = loop.call_later(seconds, _wake, rest)
+        try:
+            await rest
+        finally:
+            timer.cancel()
+            self._rest = None
+
     async def logprobs(self, sequence: Sequence[int]) -> list[float]:
         """Wait for the log-probabilities of a scored sequence, of every token but the first."""
         output = await self._next()
@@ -90,6 +113,19 @@ class Stream:
     def fail(self, error: Exception) -> None:
         """Let whoever waits meet `error`."""
         self._collector.put(error)
+
+    def _arrived(self, output: Any) -> None:
+        """vLLM gives new output, or what it failed of."""
+        self._put(output)
+        if isinstance(output, Exception) or output.finished:
+            self._ended = True
+            if self._rest is not None:
+                _wake(self._rest)
+
+
+def _wake(rest: "asyncio.Future[None]") -> None:
+    if not rest.done():
+        rest.set_result(None)
 
 
 def sampling_params(sampling: SamplingParameters) -> SamplingParams:
