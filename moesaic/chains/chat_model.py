@@ -21,12 +21,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from moesaic import v1
 from moesaic.chains.chat_messages import answer_message, delta_chunk, final_chunk, wire_messages
-from moesaic.chains.chat_request import SAMPLING_FIELDS, chat_request, wire_tools
+from moesaic.chains.chat_request import SAMPLING_FIELDS, chat_request, openai_tool, wire_tools
 from moesaic.chains.model_errors import joined_errors
 from moesaic.chains.served import Served
 from moesaic.chains.structured_output import Method, structured_output
@@ -46,6 +45,9 @@ class ChatMoesaic(Served, BaseChatModel):
     a value outside its range, `ModelTimeoutError` and `DeadlineExceededError` after `timeout_s`.
     """
 
+    # Of two bases the second one decides, and that of LangChain drops what it does not know.
+    model_config = ConfigDict(extra="forbid")
+
     temperature: float | None = None
     """0 takes the most likely token, 1 draws from the model's own distribution."""
     max_tokens: int | None = None
@@ -64,7 +66,7 @@ class ChatMoesaic(Served, BaseChatModel):
     """Subtracted from the logits of tokens in the answer so far, once for each time."""
     seed: int | None = None
     """Makes drawing reproducible."""
-    stop: list[str] | None = Field(default=None, alias="stop_sequences")
+    stop: list[str] | None = Field(default=None, validation_alias=AliasChoices("stop", "stop_sequences"))
     """Texts that end an answer. Also called `stop_sequences`."""
     logprobs: int | None = None
     """0 gives the log-probability of each token, k also those of the k most likely ones, in `response_metadata`."""
@@ -100,7 +102,7 @@ class ChatMoesaic(Served, BaseChatModel):
             kwargs: further options of every call.
         """
         if tools:
-            kwargs["tools"] = [convert_to_openai_tool(tool) for tool in tools]
+            kwargs["tools"] = [openai_tool(tool) for tool in tools]
             if tool_choice is not None:
                 kwargs["tool_choice"] = tool_choice
         return self.bind(**kwargs)

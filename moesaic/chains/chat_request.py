@@ -16,13 +16,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
 
 from moesaic import v1
 from moesaic.chains.chat_messages import wire_messages
 from moesaic.errors import RequestError
 
-__all__ = ["SAMPLING_FIELDS", "chat_request", "wire_tools"]
+__all__ = ["SAMPLING_FIELDS", "chat_request", "openai_tool", "wire_tools"]
 
 SAMPLING_FIELDS = (
     "max_tokens",
@@ -89,9 +91,24 @@ def chat_request(messages: Sequence[BaseMessage], options: Mapping[str, Any]) ->
     return request
 
 
+def openai_tool(tool: Any) -> dict[str, Any]:
+    """A tool of any kind in OpenAI's shape.
+
+    Core writes out the classes that a class refers to, which one that refers to itself does not survive: where there
+    are such references, they are kept.
+    """
+    converted: dict[str, Any] = convert_to_openai_tool(tool)
+    schema = tool.tool_call_schema if isinstance(tool, BaseTool) else tool
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        schema = schema.model_json_schema()
+    if isinstance(schema, dict) and "$defs" in schema:
+        converted["function"]["parameters"] = schema
+    return converted
+
+
 def wire_tools(tools: Sequence[Any]) -> list[v1.Tool]:
     """Tools as the server takes them."""
-    functions = [convert_to_openai_tool(tool)["function"] for tool in tools]
+    functions = [openai_tool(tool)["function"] for tool in tools]
     return [
         v1.Tool(
             name=function["name"],

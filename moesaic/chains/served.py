@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.utils import from_env, secret_from_env
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from moesaic.chains.blocking_client import BlockingClient
 from moesaic.client import AsyncClient, Client, InferenceClient
@@ -22,17 +22,20 @@ __all__ = ["Served"]
 class Served(BaseModel):
     """What every class over a served model has."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, extra="forbid")
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     target: str | None = Field(default_factory=from_env("MOESAIC_TARGET", default=None))
     """`HOST:PORT` of the server, or `unix:/path` of its socket. Not given: the variable MOESAIC_TARGET."""
-    token: SecretStr | None = Field(alias="api_key", default_factory=secret_from_env("MOESAIC_TOKEN", default=None))
+    token: SecretStr | None = Field(
+        validation_alias=AliasChoices("token", "api_key"),
+        default_factory=secret_from_env("MOESAIC_TOKEN", default=None),
+    )
     """Credential. Not given: the variable MOESAIC_TOKEN. Also called `api_key`."""
     root_certificates: Path | None = None
     """PEM file by which the server's certificate is judged; turns TLS on."""
     model: str = ""
     """Name of the model. Empty: the one that is served."""
-    timeout_s: float = Field(default=60.0, alias="timeout", gt=0)
+    timeout_s: float = Field(default=60.0, validation_alias=AliasChoices("timeout_s", "timeout"), gt=0)
     """Longest time of a call in seconds, all retries included. Also called `timeout`."""
     max_retries: int = Field(default=3, ge=0)
     """Attempts after the first one, where the server is busy or away."""

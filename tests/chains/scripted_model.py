@@ -68,6 +68,7 @@ class _Filler:
     """Values that satisfy a schema, taken from a question where it has some."""
 
     def __init__(self, question: str) -> None:
+        self._question = question
         self._numbers = iter([int(number) for number in _NUMBER.findall(question)])
         self._texts: Iterator[str] = iter(_QUOTED.findall(question))
         self._root: Mapping[str, Any] = {}
@@ -84,9 +85,7 @@ class _Filler:
             return schema["const"] if "const" in schema else schema["enum"][0]
         for key in ("anyOf", "oneOf", "allOf"):
             if key in schema:
-                # Beyond some depth nothing is the best choice, or a recursive schema would never end.
-                options = sorted(schema[key], key=lambda option: (option.get("type") == "null") == (depth < 3))
-                return self._value(options[0], name, depth=depth)
+                return self._value(min(schema[key], key=lambda option: self._rank(option, depth)), name, depth=depth)
         kind = schema.get("type", "object" if "properties" in schema else "string")
         kind = kind[0] if isinstance(kind, list) else kind
         if kind == "object":
@@ -96,6 +95,11 @@ class _Filler:
             count = max(schema.get("minItems", 0), 1 if depth < 3 else 0)
             return [self._value(schema.get("items", {}), name, depth=depth + 1) for _ in range(count)]
         return self._plain(kind, schema, name)
+
+    def _rank(self, option: Mapping[str, Any], depth: int) -> tuple[bool, bool]:
+        """How little an option suits: the call that was asked for is best, and nothing where it gets too deep."""
+        called = option.get("properties", {}).get("name", {}).get("const")
+        return called not in self._question.split(), (option.get("type") == "null") == (depth < 3)
 
     def _plain(self, kind: str, schema: Mapping[str, Any], name: str) -> Any:
         if kind in ("integer", "number"):

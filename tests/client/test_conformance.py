@@ -178,7 +178,7 @@ async def test_an_unknown_model(scene: Scene) -> None:
 
 @pytest.mark.parametrize("replies", [[ScriptedReply(delay_s=30.0)]], indirect=True, ids=["slow"])
 async def test_a_queue_that_is_full(scene: Scene) -> None:
-    asking = [asyncio.ensure_future(scene.client.generate(prompt(), timeout_s=3.0)) for _ in range(6)]
+    asking = [asyncio.ensure_future(scene.client.generate(prompt(), timeout_s=1.0)) for _ in range(6)]
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {errors.EngineOverloadedError, errors.DeadlineExceededError}
     await until_idle(scene.engine)
