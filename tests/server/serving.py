@@ -18,7 +18,19 @@ from moesaic.v1.discovery_pb2_grpc import DiscoveryServiceStub
 from moesaic.v1.inference_pb2_grpc import InferenceServiceStub
 from tests.client.waiting import until
 
-__all__ = ["CANONICAL", "ENDLESS", "Refusal", "Served", "chat", "generate", "refused", "serving", "streamed"]
+__all__ = [
+    "CANONICAL",
+    "ENDLESS",
+    "METHODS",
+    "Refusal",
+    "Served",
+    "chat",
+    "generate",
+    "raw_call",
+    "refused",
+    "serving",
+    "streamed",
+]
 
 CANONICAL = frozenset(grpc.StatusCode) - {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
 """What a caller may see of a server that works, whatever it sends."""
@@ -178,3 +190,9 @@ async def refused(served: Served, method: str, request: Any, **options: Any) -> 
     except grpc.aio.AioRpcError as error:
         return Refusal.of(error)
     raise AssertionError(f"{method} was not refused: {answer}")
+
+
+async def raw_call(served: Served, path: str, content: bytes) -> object:
+    """Send bytes to a method, whatever they are."""
+    channel: Any = served.channel
+    return await channel.unary_unary(path)(content, timeout=5)

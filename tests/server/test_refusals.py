@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
 from moesaic import v1
 from moesaic.server import MoesaicServer, ServerConfig
 from moesaic.server.engine import ScriptedEngine
-from tests.server.serving import METHODS, Served, chat, generate, refused, serving
+from tests.server.serving import METHODS, Served, chat, generate, raw_call, refused, serving
 
 SHARED = pytest.mark.asyncio(loop_scope="module")
 
@@ -248,8 +248,9 @@ def ranged(message: Descriptor, path: tuple[str, ...] = ()) -> set[str]:
     free = {"content", "description", "tool_call_id", "id", "add_special_tokens", "skip_special_tokens", "priority"}
     found = set()
     for field in message.fields:
-        if field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.name != "SamplingParameters":
-            found |= ranged(field.message_type, (*path, field.name))
+        inner = field.message_type
+        if inner is not None and inner.name != "SamplingParameters":
+            found |= ranged(inner, (*path, field.name))
         elif field.name not in {*free, "model", "sampling"} and "tool_calls" not in path:
             found.add(field.name)
     return found
@@ -304,16 +305,15 @@ def _unknown_field(size: int) -> bytes:
 @SHARED
 async def test_bytes_that_are_no_message(served: Served, method: str, raw: bytes) -> None:
     service = "DiscoveryService" if method.startswith("Get") else "InferenceService"
-    invoke = served.channel.unary_unary(f"/moesaic.v1.{service}/{method}")
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await invoke(raw, timeout=5)
+        await raw_call(served, f"/moesaic.v1.{service}/{method}", raw)
     assert raised.value.code() == INVALID
 
 
 @SHARED
 async def test_a_method_that_is_not_there(served: Served) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await served.channel.unary_unary("/moesaic.v1.InferenceService/Guess")(b"", timeout=5)
+        await raw_call(served, "/moesaic.v1.InferenceService/Guess", b"")
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
