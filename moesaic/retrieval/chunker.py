@@ -30,7 +30,7 @@ class ChunkOptions:
 
     max_tokens: int = 300
     """Most tokens of a chunk, as `estimated_tokens` counts them: 16 to 4096. Encoders commonly read 256 or 512; on
-    Python's reference 300 found more than 120 or 200 (benchmarks/retrieval.py)."""
+    Python's reference 300 ranks the right chunk first more often than 120 or 200 do."""
     overlap_tokens: int = 0
     """Most tokens that a chunk repeats from the one before it in the same section: below half of `max_tokens`."""
 

@@ -44,10 +44,6 @@ class IndexReader:
             self._view = self._load(connection, generation)
         return self._view
 
-    def forget(self) -> None:
-        """Load anew at the next view."""
-        self._view = None
-
     def _load(self, connection: sqlite3.Connection, generation: Generation) -> IndexView:
         numbers = np.asarray(records.chunk_numbers(connection), dtype=np.int64)
         damage = find_damage(self._folder, generation.number, generation.files)
