@@ -10,7 +10,7 @@ import math
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import grpc
 
@@ -93,6 +93,10 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.target!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Give the client itself: a connection cannot be copied, and what holds one (a chat model) often is."""
+        return self
 
     def _open(self, module: ModuleType) -> Any:
         """A channel of `grpc` or of `grpc.aio`; it connects with its first call."""

@@ -1,10 +1,10 @@
 """`ChatMoesaic` beyond the standard tests: over a real server and in process, with a scripted engine."""
 
 import asyncio
+import copy
 import json
-import time
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
@@ -17,25 +17,10 @@ from pydantic import BaseModel, Field, SecretStr
 
 from moesaic import errors, v1
 from moesaic.chains import ChatMoesaic
-from moesaic.client import AsyncClient
-from moesaic.server import InProcessClient, MoesaicServer, ServerConfig
-from moesaic.server.engine import GenerateRequest, ScriptedEngine, ScriptedReply, running
-from tests.chains.scripted_model import prompt_of, sensible
+from moesaic.server.engine import ScriptedEngine
+from tests.chains.scene import Scene, script, until_idle
 from tests.chains.served import served
 from tests.client.waiting import until
-
-
-def script(request: GenerateRequest) -> ScriptedReply:
-    """A sensible model that never ends where it is asked to go on."""
-    slow = "endless" in prompt_of(request)
-    return ScriptedReply(text=sensible(request) * (100 if slow else 1), token_delay_s=0.01 if slow else 0.0)
-
-
-class Scene(NamedTuple):
-    """A chat model, and the engine at the other end."""
-
-    model: ChatMoesaic
-    engine: ScriptedEngine
 
 
 @pytest.fixture
@@ -43,24 +28,6 @@ def scene() -> Iterator[Scene]:
     engine = ScriptedEngine(script, context_length=32768)
     with served(engine) as target:
         yield Scene(ChatMoesaic(target=target, max_tokens=2000, max_retries=0), engine)
-
-
-@pytest.fixture
-async def inside() -> AsyncIterator[Scene]:
-    """The same, without a network."""
-    engine = ScriptedEngine(script, context_length=32768)
-    async with running(engine):
-        server = MoesaicServer(engine, ServerConfig(listen="127.0.0.1:0"), model_name="tiny", embedder=None)
-        await server.start()
-        yield Scene(ChatMoesaic(client=InProcessClient(server.service), max_tokens=2000), engine)
-        await server.stop()
-
-
-def until_idle(engine: ScriptedEngine) -> None:
-    ends = time.monotonic() + 10
-    while engine.load().running:
-        assert time.monotonic() < ends, "the engine still computes"
-        time.sleep(0.005)
 
 
 class Node(BaseModel):
@@ -276,6 +243,11 @@ def test_an_unknown_method(scene: Scene) -> None:
         scene.model.with_structured_output(Node, method="yaml")  # type: ignore[arg-type]
 
 
+def test_a_copy_speaks_too(scene: Scene) -> None:
+    assert scene.model.invoke("Why?").text
+    assert copy.deepcopy(scene.model).invoke("Why?").text == scene.model.invoke("Why?").text
+
+
 def test_other_constraints(scene: Scene) -> None:
     choice = v1.Constraint(choice=v1.Choices(texts=["红", "绿"]))
     assert scene.model.invoke("Which?", constraint=choice).text == "红"
@@ -314,46 +286,3 @@ def test_a_stored_model_comes_back_without_its_token(monkeypatch: pytest.MonkeyP
     again = load(stored, allowed_objects=[ChatMoesaic], valid_namespaces=["moesaic"], secrets_from_env=True)
     assert (again.target, again.temperature) == ("127.0.0.1:1", 0.5)
     assert again.token.get_secret_value() == "other"
-
-
-async def test_in_process(inside: Scene) -> None:
-    answer = await inside.model.ainvoke("Why?")
-    assert answer.response_metadata["model_name"] == "tiny"
-    told = [chunk.text async for chunk in inside.model.astream("Why?")]
-    assert "".join(told) == answer.text
-    assert await inside.model.with_structured_output(Node).ainvoke("'Leaves'")
-    with pytest.raises(exceptions.ModelNotFoundError):
-        await inside.model.ainvoke("Why?", model="big")
-
-
-async def test_in_process_from_another_thread(inside: Scene) -> None:
-    answer = await asyncio.to_thread(inside.model.invoke, "Why?")
-    assert await asyncio.to_thread(lambda: "".join(chunk.text for chunk in inside.model.stream("Why?"))) == answer.text
-    assert await asyncio.to_thread(inside.model.get_num_tokens, "叶") == 3
-    with pytest.raises(exceptions.ModelInvalidRequestError, match="top_p"):
-        await asyncio.to_thread(inside.model.invoke, "Why?", top_p=2.0)
-
-    def leave_early() -> None:
-        for chunk in inside.model.stream("endless"):
-            if chunk.text:
-                return
-
-    await asyncio.to_thread(leave_early)
-    await asyncio.to_thread(until_idle, inside.engine)
-
-
-async def test_in_process_where_waiting_would_never_end(inside: Scene) -> None:
-    with pytest.raises(errors.InputError, match="ainvoke"):
-        inside.model.invoke("Why?")
-    with pytest.raises(errors.InputError, match="ainvoke"):
-        list(inside.model.stream("Why?"))
-
-
-def test_in_process_after_its_loop() -> None:
-    async def make() -> ChatMoesaic:
-        return ChatMoesaic(client=AsyncClient("127.0.0.1:1"))
-
-    made = asyncio.run(make())
-    for model in (made, ChatMoesaic(client=AsyncClient("127.0.0.1:1"))):
-        with pytest.raises(errors.InputError, match="AsyncClient cannot be waited for here"):
-            model.invoke("Why?")

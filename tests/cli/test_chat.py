@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from moesaic.server.engine import GenerateRequest, ScriptedEngine, ScriptedReply
+from tests.chains.scene import until_idle
 from tests.chains.served import served
 from tests.cli.running import Outcome, refusal, run
 
@@ -150,14 +151,6 @@ def terminal(target: str) -> Iterator[Terminal]:
     found = Terminal("chat", "--target", target)
     yield found
     found.close()
-
-
-def until_idle(engine: ScriptedEngine) -> None:
-    """Wait until the engine, which runs in another thread, computes nothing."""
-    ends = time.monotonic() + 10
-    while engine.load().running:
-        assert time.monotonic() < ends, "the engine still computes"
-        time.sleep(0.005)
 
 
 def test_an_answer_can_be_stopped(engine: ScriptedEngine, terminal: Terminal) -> None:
