@@ -102,6 +102,8 @@ def _request(
     engine: "Engine", prompt: str, sampling: dict[str, Any], *, system: str | None, raw: bool
 ) -> "GenerateRequest":
     """The prompt as token ids: through the chat template where the tokenizer has one, unless `raw`."""
+    from moesaic import v1
+    from moesaic.server.conversation import has_chat_template, prompt_of
     from moesaic.server.engine import GenerateRequest, SamplingParameters
 
     for field, text in (("prompt", prompt), ("system", system or "")):
@@ -112,13 +114,12 @@ def _request(
                 field, f"{text[:40]!r} is not text in UTF-8 ({error.reason}): convert it first"
             ) from error
     tokenizer = engine.tokenizer
-    if raw or getattr(tokenizer, "chat_template", None) is None:
+    if raw or not has_chat_template(tokenizer):
         if system is not None:
             raise InputError("system has no place without a chat template: put the instruction into the prompt")
         ids = tokenizer.encode(prompt)
     else:
-        messages = [{"role": "system", "content": system}] if system else []
-        messages.append({"role": "user", "content": prompt})
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        ids = tokenizer.encode(text, add_special_tokens=False)
+        messages = [v1.ChatMessage(role=v1.Role.ROLE_SYSTEM, content=system)] if system else []
+        messages.append(v1.ChatMessage(role=v1.Role.ROLE_USER, content=prompt))
+        ids = tokenizer.encode(prompt_of(tokenizer, messages).text, add_special_tokens=False)
     return GenerateRequest(prompt_token_ids=tuple(ids), sampling=SamplingParameters(**sampling))
