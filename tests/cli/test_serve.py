@@ -72,7 +72,8 @@ def prompt(tokens: int, **fields: Any) -> v1.GenerateRequest:
 def served(target: str) -> int:
     """What health says."""
     with grpc.insecure_channel(target) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
     return int(answer.status)
 
 
