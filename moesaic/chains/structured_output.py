@@ -5,15 +5,17 @@ function_calling  the model calls a tool whose arguments are the value
 json_mode         the answer is any JSON object; the prompt has to say which
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
+from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableGenerator, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
@@ -26,6 +28,8 @@ Method: TypeAlias = Literal["json_schema", "function_calling", "json_mode"]
 METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
 
 Schema: TypeAlias = dict[str, Any] | type
+
+_WHOLE = frozenset({"stop", "tool_calls"})
 
 
 def structured_output(
@@ -42,6 +46,8 @@ def structured_output(
     """
     if method not in METHODS:
         raise InputError(f"method={method!r} is unknown: choose one of {', '.join(METHODS)}")
+    # A value ends by itself; a stop text of the model would cut it in two.
+    options = {"stop": []} | dict(options)
     traced = {"kwargs": {"method": method}, "schema": schema}
     if method == "function_calling":
         name = convert_to_openai_tool(schema)["function"]["name"]
@@ -49,7 +55,7 @@ def structured_output(
     else:
         form = {"type": "json_object"} if method == "json_mode" else _json_format(schema)
         bound = model.bind(response_format=form, ls_structured_output_format=traced, **options)
-    parser = _parser(schema, method)
+    parser = RunnableGenerator(_whole, _awhole) | _parser(schema, method)
     if not include_raw:
         return bound | parser
     parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
@@ -66,6 +72,28 @@ def _json_format(schema: Schema) -> dict[str, Any]:
     else:
         found = convert_to_json_schema(schema)
     return {"type": "json_schema", "json_schema": {"name": str(found.get("title", "answer")), "schema": found}}
+
+
+def _whole(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
+    for message in messages:
+        _check_whole(message)
+        yield message
+
+
+async def _awhole(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
+    async for message in messages:
+        _check_whole(message)
+        yield message
+
+
+def _check_whole(message: AIMessage) -> None:
+    """Raise `OutputParserException` for an answer, or the last part of one, that did not end by itself."""
+    reason = message.response_metadata.get("finish_reason", "stop")
+    if reason not in _WHOLE:
+        raise OutputParserException(
+            f"the answer was cut off (finish_reason={reason!r}), so it is no value; allow more tokens (max_tokens)",
+            llm_output=message.text,
+        )
 
 
 def _parser(schema: Schema, method: Method) -> Runnable[Any, Any]:

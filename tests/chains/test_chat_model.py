@@ -230,12 +230,27 @@ def test_raw_answers_come_with_what_went_wrong(scene: Scene, method: Any) -> Non
     assert isinstance(found["parsed"], Node)
 
 
-def test_an_answer_that_was_cut_off_is_no_value(scene: Scene) -> None:
-    chain = scene.model.with_structured_output(Node, include_raw=True, max_tokens=5)
-    found = chain.invoke("'Leaves'")
+@pytest.mark.parametrize("max_tokens", [5, 16])
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+async def test_an_answer_that_was_cut_off_is_no_value(scene: Scene, method: Any, max_tokens: int) -> None:
+    question = "'title' and 'Light'"  # 16 tokens end inside of a value, where closing brackets would make it sound
+    chain = scene.model.with_structured_output(Node, method=method, max_tokens=max_tokens)
+    for ask in (chain.ainvoke(question), asyncio.to_thread(chain.invoke, question)):
+        with pytest.raises(exceptions.OutputParserException, match="cut off"):
+            await ask
+    with pytest.raises(exceptions.OutputParserException, match="cut off"):
+        [part async for part in chain.astream(question)]
+    with pytest.raises(exceptions.OutputParserException, match="cut off"):
+        await asyncio.to_thread(lambda: list(chain.stream(question)))
+    raw = scene.model.with_structured_output(Node, method=method, max_tokens=max_tokens, include_raw=True)
+    found = await raw.ainvoke(question)
     assert (found["parsed"], type(found["parsing_error"])) == (None, exceptions.OutputParserException)
-    with pytest.raises(exceptions.OutputParserException):
-        scene.model.with_structured_output(Node, max_tokens=5).invoke("'Leaves'")
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_stop_texts_do_not_cut_values(scene: Scene, method: Any) -> None:
+    model = scene.model.model_copy(update={"stop": ["eaves"]})
+    assert model.with_structured_output(Node, method=method).invoke("'Leaves'").title == "Leaves"
 
 
 def test_an_unknown_method(scene: Scene) -> None:
