@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc_tools  # type: ignore[import-untyped]
 import pytest
 from google.protobuf import descriptor_pb2
-from grpc_tools import protoc  # type: ignore[import-untyped]
+from grpc_tools import protoc
 
 from moesaic import v1
 from moesaic.v1 import discovery_pb2, generation_pb2, inference_pb2
