@@ -145,5 +145,10 @@ def test_a_flag_that_cannot_be(artifact: ModelArtifact, words: tuple[str, ...], 
     assert part in refusal(2, "serve", "--model", artifact.folder, *engine, *words)
 
 
+def test_its_log_goes_to_its_own_handler_alone(artifact: ModelArtifact) -> None:
+    refusal(2, "serve", "--model", artifact.folder, "--engine", "abacus")
+    assert not logging.getLogger("moesaic").propagate
+
+
 def test_a_folder_that_is_no_artifact(tmp_path: Path) -> None:
     assert "moesaic.json" in refusal(3, "serve", "--model", tmp_path)

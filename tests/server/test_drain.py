@@ -77,7 +77,9 @@ async def test_what_ends_in_time_is_whole_and_nothing_new_begins() -> None:
         assert served.server.engine.state is EngineState.STOPPED
 
 
-async def test_an_engine_that_dies_while_it_drains_is_not_brought_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_dies_while_it_drains_is_not_brought_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("moesaic.server.server._FIRST_RESTART_S", 0.01)
     engine = ScriptedEngine([ENDLESS])
     async with serving(engine) as served:
@@ -89,6 +91,7 @@ async def test_an_engine_that_dies_while_it_drains_is_not_brought_back(monkeypat
         assert (await call).reason == "ENGINE_DEAD"
         await asyncio.wait_for(stopping, 5)
         assert engine.state is EngineState.STOPPED
+    assert caplog.records == [], "nobody watches it any more"
 
 
 async def test_a_caller_that_does_not_read_does_not_hold_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

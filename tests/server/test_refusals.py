@@ -11,6 +11,7 @@ import pytest_asyncio
 from google.protobuf.descriptor import Descriptor
 
 from moesaic import v1
+from moesaic.errors import RequestError
 from moesaic.server import MoesaicServer, ServerConfig
 from moesaic.server.engine import ScriptedEngine
 from tests.server.serving import METHODS, Served, chat, generate, raw_call, refused, serving
@@ -326,6 +327,18 @@ async def test_a_long_refusal_still_fits_into_headers(served: Served) -> None:
     assert refusal.field == "tools"
     refusal = await refused(served, "Chat", said(called("世" * 5000)))
     assert refusal.code == INVALID
+
+
+async def test_a_long_refusal_of_the_engine_is_cut() -> None:
+    class Talkative(ScriptedEngine):
+        async def score(self, sequences: object) -> list[list[float]]:
+            raise RequestError("sequences[0]", "世" * 5000)
+
+    async with serving(Talkative()) as running:
+        asked = v1.ScoreRequest(continuations=[v1.TextOrTokens(text="x")])
+        refusal = await refused(running, "Score", asked)
+    assert (refusal.code, refusal.field) == (INVALID, "continuations[0]")
+    assert len(refusal.message.encode()) <= 1000
 
 
 @SHARED
