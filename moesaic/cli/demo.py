@@ -156,20 +156,19 @@ async def _asked(console: Console, found: DemoReport, target: str, home: Path | 
 async def _question(
     console: Console, found: DemoReport, client: "AsyncClient", base: "KnowledgeBase", question: str
 ) -> None:
-    from moesaic.chains import CitedAnswer, RagChain
+    from moesaic.chains.rag import RagChain
 
     console.print(f"\n[bold]{question}[/bold]", highlight=False)
     began = time.monotonic()
-    answer = None
-    async with aclosing(RagChain(client=client, base=base).astream(question)) as events:  # type: ignore[type-var]
-        async for event in events:
-            if isinstance(event, CitedAnswer):
-                answer = event
-            elif isinstance(event, str):
-                console.print(event, end="", highlight=False, markup=False)
-    console.print()
-    assert answer is not None
-    found.add_answer(answer, seconds=time.monotonic() - began)
+    async with aclosing(RagChain(client=client, base=base).astream(question)) as parts:
+        async for part in parts:
+            console.print(part.text, end="", highlight=False, markup=False)
+            if part.answer is not None:
+                found.add_answer(part.answer, seconds=time.monotonic() - began)
+    last = found.answers[-1]
+    console.print("[dim]declined[/dim]" if last["declined"] else "", highlight=False)
+    for citation in last["citations"]:
+        console.print(f"[dim]  {citation['document']} {citation['start']}–{citation['end']}[/dim]", highlight=False)
 
 
 async def _constrained(found: DemoReport, client: "AsyncClient") -> None:

@@ -282,7 +282,9 @@ class InferenceService:
         self.model.require(model)
         state = self.engine.state
         if state is not EngineState.READY:
-            raise UnavailableError(f"the engine is {state}; ask again when the server's health is SERVING")
+            raise UnavailableError(
+                f"the engine is {state}; ask again when the server's health is SERVING", retry_after_s=2.0
+            )
 
     def _check_batch(self, field: str, count: int) -> None:
         if not 1 <= count <= self.limits.max_batch:

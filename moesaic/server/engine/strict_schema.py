@@ -12,6 +12,7 @@ __all__ = ["strict_schema"]
 
 _CHARACTER = r'([^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})'
 _DATA = frozenset({"const", "default", "enum", "examples"})
+_NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 
 
 def strict_schema(schema: str) -> str:
@@ -25,10 +26,19 @@ def _strict(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
 
-    strict = {key: part if key in _DATA else _strict(part) for key, part in value.items()}
+    strict = {key: _strict_part(key, part) for key, part in value.items()}
     low, high = value.get("minLength"), value.get("maxLength")
     bounded = isinstance(low, int) or isinstance(high, int)
     if value.get("type") == "string" and bounded and not {"pattern", "format"} & value.keys():
         strict = {key: part for key, part in strict.items() if key not in ("minLength", "maxLength")}
         strict["pattern"] = f"^{_CHARACTER}{{{low or 0},{'' if high is None else high}}}$"
     return strict
+
+
+def _strict_part(key: str, part: Any) -> Any:
+    """A keyword's value: data stays as it is, and names of properties are no keywords."""
+    if key in _DATA:
+        return part
+    if key in _NAMED and isinstance(part, dict):
+        return {name: _strict(schema) for name, schema in part.items()}
+    return _strict(part)

@@ -157,10 +157,13 @@ def test_malformed_constraints_are_refused_before_anything_is_compiled(
 
 def test_bounds_of_strings_become_patterns_and_data_stays_as_it_is() -> None:
     named = {"type": "string", "maxLength": 3}
-    schema = {"properties": {"a": named, "maxLength": {"type": "string", "minLength": 1}}, "default": named}
+    properties = {"a": named, "maxLength": {"type": "string", "minLength": 1}, "default": named}
+    schema = {"properties": properties, "default": named}
     strict = json.loads(strict_schema(json.dumps(schema)))
     assert strict["default"] == named
-    assert strict["properties"]["a"]["type"] == "string"
+    assert (
+        strict["properties"]["default"] == strict["properties"]["a"] == {"type": "string"} | strict["properties"]["a"]
+    )
     for value, fits in (
         ("", True),
         ("合同书", True),
