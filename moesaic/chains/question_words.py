@@ -88,7 +88,7 @@ def _stem(word: str) -> str:
         return word
 
     for ending, instead in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
+        if word.endswith(ending) and not word.endswith("ss") and len(word) - len(ending) >= 3:
             word = word.removesuffix(ending) + instead
             break
     if len(word) > 4 and word.endswith("e"):

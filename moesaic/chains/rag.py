@@ -15,7 +15,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -90,7 +90,7 @@ class RagChain(Served, RunnableSerializable[Question, CitedAnswer | AnswerPart])
 
     def stream(
         self, input: Question, config: RunnableConfig | None = None, **kwargs: Any | None
-    ) -> Iterator[AnswerPart]:
+    ) -> Generator[AnswerPart, None, None]:
         """Answer a question part by part."""
         yield from cast(
             "Iterator[AnswerPart]",
@@ -99,15 +99,16 @@ class RagChain(Served, RunnableSerializable[Question, CitedAnswer | AnswerPart])
 
     async def astream(
         self, input: Question, config: RunnableConfig | None = None, **kwargs: Any | None
-    ) -> AsyncIterator[AnswerPart]:
+    ) -> AsyncGenerator[AnswerPart, None]:
         """Answer a question part by part."""
 
         async def given() -> AsyncIterator[Question]:
             yield input
 
         stream = self._atransform_stream_with_config(given(), self._atransform, config, run_type="chain")
-        async for part in stream:
-            yield cast("AnswerPart", part)
+        async with aclosing(cast("AsyncGenerator[AnswerPart, None]", stream)) as parts:
+            async for part in parts:
+                yield part
 
     def _answer(self, question: Question) -> CitedAnswer:
         return _last(list(self._blocking_parts(question)))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import moesaic
-from moesaic.cli import chat, demo, doctor, generate, kb, model, serve
+from moesaic.cli import ask, chat, demo, doctor, generate, kb, model, serve
 from moesaic.cli.failure import exit_code, report_failure
 from moesaic.errors import MoesaicError
 
@@ -27,6 +27,7 @@ app.add_typer(kb.app, name="kb")
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)
+app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

@@ -1,0 +1,68 @@
+"""What retrieval and the model find for questions, kept so that weights can be fitted without asking again."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from rich.progress import track
+
+from benchmarks.rag_questions import Question, hits
+from moesaic.chains.evidence import Evidence
+from moesaic.chains.rag_options import RagOptions
+from moesaic.chains.span_likelihood import affordable, likelihoods
+from moesaic.client import InferenceClient
+from moesaic.retrieval import KnowledgeBase
+
+__all__ = ["Finding", "collect"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One question, with the features of everything that was found for it."""
+
+    id: str
+    split: str
+    language: str
+    answerable: bool
+    absent_share: float
+    spans: tuple[dict[str, float], ...]
+    """Features of each span that the model judged."""
+    found: tuple[bool, ...]
+    """Whether each of these spans answers the question."""
+
+    @classmethod
+    def read(cls, path: Path) -> list[Self]:
+        """What `write` wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return [cls(**value | {"spans": tuple(value["spans"]), "found": tuple(value["found"])}) for value in values]
+
+    @staticmethod
+    def write(path: Path, findings: "Sequence[Finding]") -> None:
+        """Keep findings as JSON."""
+        path.write_text(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False), encoding="utf-8")
+
+
+async def collect(
+    client: InferenceClient, base: KnowledgeBase, questions: Sequence[Question], options: RagOptions
+) -> list[Finding]:
+    """Search for each question and have the model judge the spans, as `RagChain` does."""
+    findings = []
+    for question in track(questions, description="questions", disable=len(questions) < 5):
+        evidence = Evidence.gather(base, question.text, options.passages)
+        spans = affordable(evidence.spans, options.judged_spans, 300 * options.judged_spans)
+        values, _ = await likelihoods(client, question.text, spans, timeout_s=600)
+        judged = evidence.with_likelihoods(values)
+        findings.append(
+            Finding(
+                id=question.id,
+                split=question.split,
+                language=question.language,
+                answerable=question.answerable,
+                absent_share=judged.absent_share,
+                spans=tuple(span.features for span in judged.spans),
+                found=tuple(hits(span.span, question.gold) for span in judged.spans),
+            )
+        )
+    return findings

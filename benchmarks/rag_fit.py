@@ -1,0 +1,112 @@
+"""Fitting the weights of `RagCalibration`: which span answers, and whether any does.
+
+- Spans: a conditional logit (McFadden, "Conditional logit analysis of qualitative choice behavior", 1974), the chance
+  of a span being its share of the exponentials. Several spans may be right: their chances are added.
+- Answerability: a logistic regression.
+- Both by Newton's method with a ridge. Weights are held to the sign that each feature must have, one that would turn
+  around is left out: with so few questions a wrong sign is noise.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.rag_findings import Finding
+
+__all__ = ["ANSWERABLE_FEATURES", "SPAN_FEATURES", "answerable_features", "fit_answerable", "fit_spans", "span_scores"]
+
+SPAN_FEATURES = {"similarity": 1, "passage_similarity": 1, "coverage": 1, "reciprocal_rank": 1, "likelihood": 1}
+"""Features of a span, and the sign that each must have."""
+
+ANSWERABLE_FEATURES = {"similarity": 1, "absent_share": -1, "likelihood": 1}
+"""Features of a question, and the sign that each must have."""
+
+_STEPS = 100
+_PACE = 0.5
+
+Matrix = NDArray[np.float64]
+
+
+def fit_spans(findings: Sequence[Finding], ridge: float = 1.0) -> dict[str, float]:
+    """Weight of each span feature, from the questions for which a span that answers was found."""
+    names = list(SPAN_FEATURES)
+    chosen = [finding for finding in findings if any(finding.found)]
+    tables = [np.array([[span[name] for name in names] for span in finding.spans]) for finding in chosen]
+    found = [np.array(finding.found, dtype=float) for finding in chosen]
+    spread = np.concatenate(tables).std(axis=0) + 1e-9
+    kept = list(range(len(names)))
+    while True:
+        weights = _conditional_logit([table[:, kept] / spread[kept] for table in tables], found, ridge)
+        wrong = [index for index, weight in zip(kept, weights, strict=True) if weight * SPAN_FEATURES[names[index]] < 0]
+        if not wrong:
+            break
+        kept = [index for index in kept if index not in wrong]
+    fitted = dict.fromkeys(names, 0.0)
+    return fitted | {names[index]: float(weight / spread[index]) for index, weight in zip(kept, weights, strict=True)}
+
+
+def fit_answerable(findings: Sequence[Finding], importance: Sequence[float], ridge: float = 1.0) -> dict[str, float]:
+    """Weight of each feature of a question, and the intercept; `importance` is what each question counts."""
+    names = list(ANSWERABLE_FEATURES)
+    table = np.array([[answerable_features(finding)[name] for name in names] for finding in findings])
+    answers = np.array([finding.answerable for finding in findings], dtype=float)
+    mean, spread = table.mean(axis=0), table.std(axis=0) + 1e-9
+    kept = list(range(len(names)))
+    while True:
+        scaled = ((table - mean) / spread)[:, kept]
+        weights = _logistic(scaled, answers, np.asarray(importance), ridge)
+        wrong = [i for i, weight in zip(kept, weights, strict=False) if weight * ANSWERABLE_FEATURES[names[i]] < 0]
+        if not wrong:
+            break
+        kept = [index for index in kept if index not in wrong]
+    fitted = dict.fromkeys(names, 0.0) | {
+        names[index]: float(weight / spread[index]) for index, weight in zip(kept, weights, strict=False)
+    }
+    shift = sum(fitted[name] * mean[index] for index, name in enumerate(names))
+    return fitted | {"intercept": float(weights[-1] - shift)}
+
+
+def answerable_features(finding: Finding) -> dict[str, float]:
+    """The features of `Evidence.features`, from what was kept."""
+    return {
+        "similarity": max((span["similarity"] for span in finding.spans), default=0.0),
+        "absent_share": finding.absent_share,
+        "likelihood": max((span["likelihood"] for span in finding.spans), default=0.0),
+    }
+
+
+def span_scores(finding: Finding, weights: dict[str, float]) -> Matrix:
+    """Score of each span."""
+    return np.array([sum(weights[name] * span[name] for name in weights) for span in finding.spans])
+
+
+def _conditional_logit(tables: Sequence[Matrix], found: Sequence[Matrix], ridge: float) -> Matrix:
+    width = tables[0].shape[1]
+    weights = np.zeros(width)
+    for _ in range(_STEPS):
+        slope, curve = -ridge * weights, np.eye(width) * ridge
+        for table, right in zip(tables, found, strict=True):
+            scores = table @ weights
+            chance = np.exp(scores - scores.max())
+            chance /= chance.sum()
+            wanted = chance * right / (chance * right).sum()
+            mean = table.T @ chance
+            slope += table.T @ (wanted - chance)
+            curve += (table.T * chance) @ table - np.outer(mean, mean)
+        weights = weights + _PACE * np.linalg.solve(curve, slope)
+    return weights
+
+
+def _logistic(table: Matrix, answers: Matrix, importance: Matrix, ridge: float) -> Matrix:
+    """Weights, the last of which is the intercept; the ridge spares it."""
+    widened = np.column_stack([table, np.ones(len(table))])
+    penalty = np.eye(widened.shape[1]) * ridge
+    penalty[-1, -1] = 0.0
+    weights = np.zeros(widened.shape[1])
+    for _ in range(_STEPS):
+        chance = 1 / (1 + np.exp(-widened @ weights))
+        slope = widened.T @ (importance * (answers - chance)) - penalty @ weights
+        curve = (widened.T * (importance * chance * (1 - chance))) @ widened + penalty
+        weights = weights + _PACE * np.linalg.solve(curve, slope)
+    return weights
