@@ -34,7 +34,17 @@ from moesaic.client import InferenceClient
 from moesaic.retrieval import DEFAULT_EMBEDDER, KnowledgeBase, load_embedder, load_sources
 from moesaic.server.engine.hardware import Machine
 
-__all__ = ["Answered", "Quality", "ServedQuality", "main", "measure", "quality_claims", "quality_of", "served_quality"]
+__all__ = [
+    "Answered",
+    "Quality",
+    "ServedQuality",
+    "main",
+    "measure",
+    "python_base",
+    "quality_claims",
+    "quality_of",
+    "served_quality",
+]
 
 _MODULE = "benchmarks.rag_quality"
 _TIMEOUT_S = 600.0
@@ -148,7 +158,7 @@ def served_quality(
     artifact: ModelArtifact, work: Path, notice: Notice, *, embedder: str = DEFAULT_EMBEDDER
 ) -> ServedQuality:
     """Measure an artifact in this process, over Python's reference as a base below `work`."""
-    with _python_base(work / "rag-quality", embedder, notice) as base:
+    with python_base(work / "rag-quality", embedder, notice) as base:
         place = ModelPlace(model=artifact.folder)
         return asyncio.run(_measure_ways(place, base, [RagMode.EXTRACTIVE, RagMode.GENERATIVE], notice))
 
@@ -196,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
 @contextmanager
 def _opened_base(options: argparse.Namespace, notice: Notice) -> Iterator[KnowledgeBase]:
     if options.kb is None:
-        with _python_base(options.work / "rag-quality", options.embedder, notice) as base:
+        with python_base(options.work / "rag-quality", options.embedder, notice) as base:
             yield base
         return
 
@@ -205,8 +215,8 @@ def _opened_base(options: argparse.Namespace, notice: Notice) -> Iterator[Knowle
 
 
 @contextmanager
-def _python_base(work: Path, embedder: str, notice: Notice) -> Iterator[KnowledgeBase]:
-    """Python's reference as a base; what was embedded before is kept."""
+def python_base(work: Path, embedder: str, notice: Notice) -> Iterator[KnowledgeBase]:
+    """Python's reference as a base below `work`; what was embedded before is kept."""
     folder = work / embedder.replace("/", "-").replace(":", "-")
     loaded = load_embedder(embedder)
     there = (folder / "kb.sqlite").exists()

