@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VllmEngine"]
 
-_LONGEST_REST_S = 0.25
-"""Text that comes four times a second still reads as a stream."""
+_LONGEST_REST_S = 0.33
+"""Text that comes three times a second still reads as a stream."""
 
 
 class VllmEngine:

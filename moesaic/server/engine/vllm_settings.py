@@ -34,9 +34,9 @@ class VllmSettings:
     """auto serves a quantized artifact as it is if this machine has kernels for it; bf16 always serves a bf16 copy."""
     prefix_caching: bool = True
     """Whether prompts that begin alike share what was computed."""
-    gather_s: float = 0.006
+    gather_s: float = 0.01
     """How long tokens of an answer may gather before they are given on, for each other answer that is open (at most a
-    quarter of a second); 0 gives each token at once. A lone answer never waits, nor does a first token or an end."""
+    third of a second); 0 gives each token at once. A lone answer never waits, nor does a first token or an end."""
     tensor_parallel: int = 1
     """Processes that share each matrix."""
     cache_folder: Path | None = None
