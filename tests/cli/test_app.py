@@ -79,6 +79,9 @@ def test_every_error_has_its_own_kind_of_exit_code() -> None:
         "SchemeError": 2,
         "TokenizerError": 2,
         "RequestError": 2,
+        "ContextOverflowError": 2,
+        "NotFoundError": 2,
+        "DocumentError": 2,
         "ArtifactError": 3,
         "ForeignArtifactError": 3,
         "DamagedArtifactError": 3,
@@ -89,10 +92,22 @@ def test_every_error_has_its_own_kind_of_exit_code() -> None:
         "EngineDeadError": 6,
         "EngineOverloadedError": 6,
         "UnsupportedFeatureError": 6,
+        "KnowledgeBaseError": 7,
+        "ForeignKnowledgeBaseError": 7,
+        "DamagedKnowledgeBaseError": 7,
+        "EmbedderMismatchError": 7,
+        "KnowledgeBaseBusyError": 7,
+        "ServiceError": 8,
+        "UnavailableError": 8,
+        "DeadlineExceededError": 8,
+        "UnauthenticatedError": 8,
+        "PermissionDeniedError": 8,
         "MoesaicError": 1,
     }
     special = {
         "RequestError": errors.RequestError("n", "m"),
+        "ContextOverflowError": errors.ContextOverflowError("n", "m"),
+        "NotFoundError": errors.NotFoundError("model", "n", "m"),
         "CanaryError": errors.CanaryError("m", difference=1.0, threshold=0.1),
     }
     assert set(codes) == set(errors.__all__)

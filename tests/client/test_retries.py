@@ -89,12 +89,12 @@ async def test_a_wrong_request_is_tried_once(make_client: MakeClient) -> None:
 
 
 async def test_the_deadline_covers_all_attempts(make_client: MakeClient) -> None:
-    server = FakeServer([0.3, BUSY], [0.3, BUSY], last=[30.0])
+    server = FakeServer([0.1, BUSY], [0.1, BUSY], last=[30.0])
     async with serving(server) as target:
         began = time.monotonic()
-        with pytest.raises(errors.DeadlineExceededError, match=r"within 1 s.*timeout_s"):
-            await make_client(target, timeout_s=1.0).generate(v1.GenerateRequest())
-        assert 0.9 < time.monotonic() - began < 3.0
+        with pytest.raises(errors.DeadlineExceededError, match=r"within 3 s.*timeout_s"):
+            await make_client(target, timeout_s=3.0).generate(v1.GenerateRequest())
+        assert 2.9 < time.monotonic() - began < 8.0
         await until(lambda: server.open == 0)
     assert (len(server.metadata), server.cancelled) == (3, 1)
 

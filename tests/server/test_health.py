@@ -35,7 +35,7 @@ def watched(served: Served, service: str = "") -> tuple[Any, list[int]]:
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_watch_sees_a_death_and_a_return(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moesaic.server.server._FIRST_RESTART_S", 0.1)
+    monkeypatch.setattr("moesaic.server.server._FIRST_RESTART_S", 1.0)
     engine = ScriptedEngine([ENDLESS])
     async with serving(engine) as served:
         watching, said = watched(served, service)

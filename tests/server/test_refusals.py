@@ -20,8 +20,7 @@ SHARED = pytest.mark.asyncio(loop_scope="module")
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 TOOL = v1.Tool(name="look_up", description="Looks up.")
-NAN, INF = math.nan, math.inf
-UINT32, UINT64 = 2**32 - 1, 2**64 - 1
+NAN, INF, UINT32, UINT64 = math.nan, math.inf, 2**32 - 1, 2**64 - 1
 DEEP = '{"type":"array","items":' * 80 + "{}" + "}" * 80
 
 
@@ -325,8 +324,7 @@ async def test_a_long_refusal_still_fits_into_headers(served: Served) -> None:
     assert refusal.field == "tool_choice.name"
     refusal = await refused(served, "Chat", said(USER, tools=[*tools[:64], *tools[:64]]))
     assert refusal.field == "tools"
-    refusal = await refused(served, "Chat", said(called("世" * 5000)))
-    assert refusal.code == INVALID
+    assert (await refused(served, "Chat", said(called("世" * 5000)))).code == INVALID
 
 
 async def test_a_long_refusal_of_the_engine_is_cut() -> None:
@@ -335,16 +333,14 @@ async def test_a_long_refusal_of_the_engine_is_cut() -> None:
             raise RequestError("sequences[0]", "世" * 5000)
 
     async with serving(Talkative()) as running:
-        asked = v1.ScoreRequest(continuations=[v1.TextOrTokens(text="x")])
-        refusal = await refused(running, "Score", asked)
+        refusal = await refused(running, "Score", v1.ScoreRequest(continuations=[v1.TextOrTokens(text="x")]))
     assert (refusal.code, refusal.field) == (INVALID, "continuations[0]")
     assert len(refusal.message.encode()) <= 1000
 
 
 @SHARED
 async def test_what_a_server_does_not_have(served: Served) -> None:
-    engine = ScriptedEngine()
-    server = MoesaicServer(engine, ServerConfig(listen="127.0.0.1:0"))
+    server = MoesaicServer(ScriptedEngine(), ServerConfig(listen="127.0.0.1:0"))
     await server.start()
     try:
         async with grpc.aio.insecure_channel(server.target) as channel:
