@@ -47,6 +47,8 @@ _SERVICES = (
     discovery_pb2.DESCRIPTOR.services_by_name["DiscoveryService"].full_name,
 )
 _FIRST_RESTART_S, _LONGEST_RESTART_S = 0.5, 60.0
+_HEARD_S = 0.1
+"""How long those who watch the health have to hear of the end before their streams end too."""
 
 
 class MoesaicServer:
@@ -128,6 +130,7 @@ class MoesaicServer:
 
         await self._left_alone()
         await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(_HEARD_S)
         try:
             await self.service.drain(self.config.drain_s if drain_s is None else drain_s)
         finally:
