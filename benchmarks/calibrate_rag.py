@@ -44,6 +44,7 @@ def calibration_of(findings: Sequence[Finding], fitted_on: str, ends: dict[str, 
         "fitted_on": fitted_on,
         "span_weights": _rounded(fit_spans(findings)),
         "answerable_weights": _rounded(fit_answerable(findings, importance)),
+        "unjudged_weights": _rounded(fit_answerable(findings, importance, ("similarity", "absent_share"))),
         "embedders": {digest: [round(value, _DIGITS) for value in pair] for digest, pair in ends.items()},
     }
 

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rag_findings import Finding
+from moesaic.chains.evidence import contrast
 
 __all__ = ["ANSWERABLE_FEATURES", "SPAN_FEATURES", "answerable_features", "fit_answerable", "fit_spans", "span_scores"]
 
 SPAN_FEATURES = {"similarity": 1, "passage_similarity": 1, "coverage": 1, "reciprocal_rank": 1, "likelihood": 1}
 """Features of a span, and the sign that each must have."""
 
-ANSWERABLE_FEATURES = {"similarity": 1, "absent_share": -1, "likelihood": 1}
+ANSWERABLE_FEATURES = {"similarity": 1, "absent_share": -1, "contrast": 1}
 """Features of a question, and the sign that each must have."""
 
 _STEPS = 100
@@ -46,9 +47,18 @@ def fit_spans(findings: Sequence[Finding], ridge: float = 1.0) -> dict[str, floa
     return fitted | {names[index]: float(weight / spread[index]) for index, weight in zip(kept, weights, strict=True)}
 
 
-def fit_answerable(findings: Sequence[Finding], importance: Sequence[float], ridge: float = 1.0) -> dict[str, float]:
-    """Weight of each feature of a question, and the intercept; `importance` is what each question counts."""
-    names = list(ANSWERABLE_FEATURES)
+def fit_answerable(
+    findings: Sequence[Finding], importance: Sequence[float], features: Sequence[str] = (), ridge: float = 1.0
+) -> dict[str, float]:
+    """Weight of each feature of a question, and the intercept.
+
+    Args:
+        findings: the questions.
+        importance: what each of them counts.
+        features: some of `ANSWERABLE_FEATURES`; all if none are given.
+        ridge: strength of the penalty on large weights.
+    """
+    names = list(features or ANSWERABLE_FEATURES)
     table = np.array([[answerable_features(finding)[name] for name in names] for finding in findings])
     answers = np.array([finding.answerable for finding in findings], dtype=float)
     mean, spread = table.mean(axis=0), table.std(axis=0) + 1e-9
@@ -72,7 +82,7 @@ def answerable_features(finding: Finding) -> dict[str, float]:
     return {
         "similarity": max((span["similarity"] for span in finding.spans), default=0.0),
         "absent_share": finding.absent_share,
-        "likelihood": max((span["likelihood"] for span in finding.spans), default=0.0),
+        "contrast": contrast([span["likelihood"] for span in finding.spans]),
     }
 
 

@@ -1,10 +1,12 @@
 """What a base has for a question: passages, the spans of them that may be cited, and how near each is.
 
 Everything here is retrieval: no model is asked. Encoding takes most of the time, so only the spans of the best passages
-are encoded.
+are encoded, on all cores.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -14,10 +16,13 @@ from moesaic.chains.candidate_spans import CandidateSpan, candidate_spans
 from moesaic.chains.embedder_scale import EmbedderScale
 from moesaic.chains.question_words import QuestionWords, stems
 from moesaic.chains.rag_calibration import RagCalibration
-from moesaic.retrieval import KnowledgeBase, Passage
+from moesaic.retrieval import Embedder, KnowledgeBase, Passage
 from moesaic.retrieval.embedder import Vectors
 
-__all__ = ["Evidence", "RankedSpan"]
+__all__ = ["Evidence", "RankedSpan", "contrast"]
+
+
+_MOST_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,8 @@ class Evidence:
     scale: EmbedderScale
     absent_share: float = 0.0
     """Share of the question's words that the base never mentions."""
+    has_likelihoods: bool = False
+    """Whether the model was asked how likely the spans make the question."""
 
     @classmethod
     def gather(cls, base: KnowledgeBase, question: str, passages: int) -> Self:
@@ -80,7 +87,7 @@ class Evidence:
         if not candidates:
             return cls(question=question, scale=scale, vectors=np.zeros((0, embedder.dimension), dtype=np.float32))
 
-        vectors = embedder.embed_documents([span.text for span in candidates])
+        vectors = _embedded(embedder, [span.text for span in candidates])
         cosines = vectors @ embedder.embed_queries([question])[0]
         words = QuestionWords.of(question, base, " ".join(passage.text for passage in found))
         spans = [
@@ -110,7 +117,8 @@ class Evidence:
             replace(span, likelihood=likelihood) for span, likelihood in zip(self.spans, likelihoods, strict=False)
         ]
         order = sorted(range(len(judged)), key=lambda number: -judged[number].score)
-        return replace(self, spans=tuple(judged[number] for number in order), vectors=self.vectors[order])
+        spans = tuple(judged[number] for number in order)
+        return replace(self, spans=spans, vectors=self.vectors[order], has_likelihoods=True)
 
     def with_first(self, chosen: int) -> "Evidence":
         """The same with one span before all others; the others keep their order, and what they are worth."""
@@ -119,7 +127,29 @@ class Evidence:
 
     @property
     def features(self) -> dict[str, float]:
-        """What `RagCalibration.answerable_weights` weighs."""
-        best = max((span.similarity for span in self.spans), default=0.0)
-        likelihood = max((span.likelihood for span in self.spans), default=0.0)
-        return {"similarity": best, "absent_share": self.absent_share, "likelihood": likelihood}
+        """What `RagCalibration.answerable_weights` weighs; `contrast` is there if the model was asked."""
+        features = {
+            "similarity": max((span.similarity for span in self.spans), default=0.0),
+            "absent_share": self.absent_share,
+        }
+        if self.has_likelihoods:
+            features["contrast"] = contrast([span.likelihood for span in self.spans])
+        return features
+
+
+def contrast(likelihoods: Sequence[float]) -> float:
+    """By how many nats the best of some spans stands out from their mean."""
+    return max(likelihoods) - sum(likelihoods) / len(likelihoods) if likelihoods else 0.0
+
+
+def _embedded(embedder: Embedder, texts: Sequence[str]) -> Vectors:
+    """One vector for each text; encoders that use one core get several of them at once."""
+    parts = min(_MOST_THREADS, len(os.sched_getaffinity(0)), len(texts))
+    by_length = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+    shares = [by_length[first::parts] for first in range(parts)]
+    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
+    with ThreadPoolExecutor(parts) as pool:
+        found = pool.map(lambda share: embedder.embed_documents([texts[number] for number in share]), shares)
+        for share, rows in zip(shares, found, strict=True):
+            vectors[share] = rows
+    return vectors

@@ -25,6 +25,8 @@ class RagCalibration:
     """Weight of each feature of a span (`moesaic.chains.evidence`), in nats of log-odds."""
     answerable_weights: Mapping[str, float]
     """Weight of each feature of a question, and `intercept`, in nats of log-odds."""
+    unjudged_weights: Mapping[str, float]
+    """The same for questions where the model was not asked."""
     embedders: Mapping[str, tuple[float, float]]
     """For known embedders, by digest: mean cosine of unrelated texts, and of a question to its answer."""
 
@@ -37,5 +39,6 @@ class RagCalibration:
             fitted_on=values["fitted_on"],
             span_weights=values["span_weights"],
             answerable_weights=values["answerable_weights"],
+            unjudged_weights=values["unjudged_weights"],
             embedders={digest: (ends[0], ends[1]) for digest, ends in values["embedders"].items()},
         )

@@ -41,9 +41,9 @@ class RagOptions:
     """Where the words of an answer come from."""
     judge: Judge = Judge.LIKELIHOOD
     """What the model says about the spans."""
-    passages: int = 12
+    passages: int = 8
     """Passages that are retrieved, 1 to 100."""
-    judged_spans: int = 24
+    judged_spans: int = 16
     """Most spans that the model judges, 1 to 200."""
     max_citations: int = 3
     """Most spans that an extractive answer is made of, 1 to 10."""

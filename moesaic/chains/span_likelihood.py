@@ -4,9 +4,9 @@ Ponte & Croft, "A Language Modeling Approach to Information Retrieval" (SIGIR 19
 the place of word counts as in Sachan et al., "Improving Passage Retrieval with Zero-Shot Question Generation" (EMNLP
 2022), section 2.2. How this differs:
 
-1. No instruction is given: the question simply follows the span, which suits models without tuning.
-2. The likelihood of the question without any span is subtracted, so that the figure means the same for long and short
+1. The likelihood of the question without any span is subtracted, so that the figure means the same for long and short
    questions: it is what the span tells about the question, in nats.
+2. The heading above a span goes before it.
 3. All spans are scored in one call.
 """
 
@@ -20,6 +20,7 @@ from moesaic.errors import ServiceError
 __all__ = ["affordable", "likelihoods"]
 
 _MOST_HEADING = 120
+_INSTRUCTION = "Please write a question based on this passage."
 
 
 def affordable(spans: Sequence[RankedSpan], most: int, most_bytes: int) -> list[RankedSpan]:
@@ -46,7 +47,7 @@ async def likelihoods(
     Errors are those of `InferenceClient`.
     """
     asked = f"Question: {question}"
-    contexts = [f"{span.heading[:_MOST_HEADING]}\n{span.span.text}\n\n{asked}" for span in spans]
+    contexts = [f"{span.heading[:_MOST_HEADING]}\n{span.span.text}\n\n{_INSTRUCTION}\n{asked}" for span in spans]
     request = v1.ScoreRequest(model=model, continuations=[v1.TextOrTokens(text=text) for text in (asked, *contexts)])
     response = await client.score(request, timeout_s=timeout_s)
     if len(response.scores) != len(contexts) + 1:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from moesaic.chains import Citation, CitedAnswer, RagOptions
 from moesaic.chains.rag_calibration import RagCalibration
 from tests.chains.rag_scene import asking, made_base
 
-QUESTIONS = [
+QUESTIONS: list[dict[str, Any]] = [
     {"question": "Where does the cat sleep?", "gold": [{"document": "pets", "quote": "The cat sleeps on the mat."}]},
     {"question": "Which port is it?", "gold": [{"document": "install", "quote": "listens on port 8080"}]},
     {"question": "Who won the match?", "gold": []},
@@ -111,7 +112,7 @@ def test_what_was_planted_is_found_and_no_weight_has_the_wrong_sign(tmp_path: Pa
     assert spans["likelihood"] > 3 * max(weight for name, weight in spans.items() if name != "likelihood")
     assert min(spans.values()) >= 0
     weights = fit_answerable(made, [1.0] * len(made))
-    assert weights["likelihood"] > 0
+    assert weights["contrast"] > 0
     assert weights["similarity"] > 0
     assert weights["absent_share"] < 0
     Finding.write(tmp_path / "findings.json", made)

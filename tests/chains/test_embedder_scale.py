@@ -38,6 +38,7 @@ def test_every_feature_has_a_weight_and_no_weight_is_without_one() -> None:
     written = json.loads(resources.files("moesaic.chains").joinpath("rag_calibration.json").read_text("utf-8"))
     scale = EmbedderScale(unrelated=0, related=1)
     evidence = Evidence(question="?", vectors=ScriptedEmbedder().embed_queries([]), scale=scale)
-    assert set(written["answerable_weights"]) == {*evidence.features, "intercept"}
+    assert set(written["unjudged_weights"]) == {*evidence.features, "intercept"}
+    assert set(written["answerable_weights"]) == {*evidence.with_likelihoods([]).features, "intercept"}
     names = RankedSpan.__dataclass_fields__.keys() - {"span", "heading"}
     assert set(written["span_weights"]) == names
