@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moesaic import v1
 from moesaic.errors import (
@@ -91,16 +91,9 @@ class InferenceService:
 
     async def generate(self, request: v1.GenerateRequest, caller: Caller) -> v1.GenerateResponse:
         """Continue a prompt."""
-        started, finished, deltas = v1.Started(), v1.Finished(), []
-        async with aclosing(self.generate_stream(v1.GenerateStreamRequest(request=request), caller)) as events:
-            async for event in events:
-                match event.WhichOneof("event"):
-                    case "started":
-                        started = event.started
-                    case "delta":
-                        deltas.append(event.delta)
-                    case "finished":
-                        finished = event.finished
+        started, deltas, finished = await _gathered(
+            self.generate_stream(v1.GenerateStreamRequest(request=request), caller)
+        )
         return v1.GenerateResponse(
             request_id=started.request_id,
             model=started.model,
@@ -134,16 +127,7 @@ class InferenceService:
 
     async def chat(self, request: v1.ChatRequest, caller: Caller) -> v1.ChatResponse:
         """Answer a conversation."""
-        started, finished, deltas = v1.Started(), v1.Finished(), []
-        async with aclosing(self.chat_stream(v1.ChatStreamRequest(request=request), caller)) as events:
-            async for event in events:
-                match event.WhichOneof("event"):
-                    case "started":
-                        started = event.started
-                    case "delta":
-                        deltas.append(event.delta)
-                    case "finished":
-                        finished = event.finished
+        started, deltas, finished = await _gathered(self.chat_stream(v1.ChatStreamRequest(request=request), caller))
         return v1.ChatResponse(
             request_id=started.request_id,
             model=started.model,
@@ -340,3 +324,18 @@ class InferenceService:
             weight_version=self.model.weight_version,
             prompt_tokens=prompt_tokens,
         )
+
+
+async def _gathered(stream: AsyncGenerator[Any, None]) -> tuple[v1.Started, list[Any], v1.Finished]:
+    """A stream's events, when it has ended."""
+    started, deltas, finished = v1.Started(), [], v1.Finished()
+    async with aclosing(stream) as events:
+        async for event in events:
+            match event.WhichOneof("event"):
+                case "started":
+                    started = event.started
+                case "delta":
+                    deltas.append(event.delta)
+                case "finished":
+                    finished = event.finished
+    return started, deltas, finished
