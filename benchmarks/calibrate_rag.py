@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.rag_findings import Finding, collect
-from benchmarks.rag_fit import answerable_features, fit_answerable, fit_spans, span_scores
+from benchmarks.rag_fit import answerable_features, fit_answerable, fit_spans, matched_ends, rescaled, span_scores
 from benchmarks.rag_quality import python_base
 from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, load_questions
 from moesaic.chains import RagOptions
@@ -39,7 +39,22 @@ _DIGITS = 4
 
 
 def calibration_of(findings: Sequence[Finding], fitted_on: str, ends: Mapping[str, Ends]) -> dict[str, Any]:
-    """The content of the calibration file."""
+    """The content of the calibration file.
+
+    Args:
+        findings: what was collected with one embedder or more.
+        fitted_on: what that was, in words.
+        ends: the measured ends of each embedder; those between languages are fitted here where there are findings.
+    """
+    fitted = {digest: dict(pairs) for digest, pairs in ends.items()}
+    for digest, pairs in fitted.items():
+        if chosen := [finding for finding in findings if finding.embedder == digest]:
+            chosen = [rescaled(finding, pairs["en"]) if finding.language == "en" else finding for finding in chosen]
+            pairs["cross"] = matched_ends(chosen)
+    findings = [
+        rescaled(finding, fitted[finding.embedder]["en" if finding.language == "en" else "cross"])
+        for finding in findings
+    ]
     importance = [_EASY if finding.split == "fit" else 1.0 for finding in findings]
     return {
         "fitted_on": fitted_on,
@@ -48,7 +63,7 @@ def calibration_of(findings: Sequence[Finding], fitted_on: str, ends: Mapping[st
         "unjudged_weights": _rounded(fit_answerable(findings, importance, ("similarity", "absent_share"))),
         "embedders": {
             digest: {language: [round(value, _DIGITS) for value in pair] for language, pair in pairs.items()}
-            for digest, pairs in ends.items()
+            for digest, pairs in fitted.items()
         },
     }
 
@@ -92,7 +107,9 @@ async def _collected(place: ModelPlace, work: Path, console: Console) -> list[Fi
 def _fit_figures(findings: Sequence[Finding], written: dict[str, Any]) -> str:
     answerable, weights = written["answerable_weights"], written["span_weights"]
     right = first = reachable = 0
-    for finding in findings:
+    for each in findings:
+        ends = written["embedders"][each.embedder]["en" if each.language == "en" else "cross"]
+        finding = rescaled(each, tuple(ends))
         features = answerable_features(finding)
         odds = answerable["intercept"] + sum(answerable[name] * value for name, value in features.items())
         right += (odds > 0) == finding.answerable

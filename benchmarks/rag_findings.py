@@ -9,6 +9,7 @@ from typing import Self
 from rich.progress import track
 
 from benchmarks.rag_questions import Question, hits
+from moesaic.chains.embedder_scale import EmbedderScale
 from moesaic.chains.evidence import Evidence
 from moesaic.chains.rag_options import RagOptions
 from moesaic.chains.span_likelihood import affordable, likelihoods
@@ -23,6 +24,10 @@ class Finding:
     """One question, with the features of everything that was found for it."""
 
     id: str
+    embedder: str
+    """Digest of the base's embedder."""
+    ends: tuple[float, float]
+    """Cosines that count as 0 and 1 in the similarities below."""
     split: str
     language: str
     answerable: bool
@@ -36,7 +41,7 @@ class Finding:
     def read(cls, path: Path) -> list[Self]:
         """What `write` wrote."""
         values = json.loads(path.read_text(encoding="utf-8"))
-        return [cls(**value | {"spans": tuple(value["spans"]), "found": tuple(value["found"])}) for value in values]
+        return [cls(**value | {name: tuple(value[name]) for name in ("ends", "spans", "found")}) for value in values]
 
     @staticmethod
     def write(path: Path, findings: "Sequence[Finding]") -> None:
@@ -49,14 +54,18 @@ async def collect(
 ) -> list[Finding]:
     """Search for each question and have the model judge the spans, as `RagChain` does."""
     findings = []
+    embedder = base.embedder
     for question in track(questions, description="questions", disable=len(questions) < 5):
         evidence = Evidence.gather(base, question.text, options.passages)
         spans = affordable(evidence.spans, options.judged_spans, 300 * options.judged_spans)
         values, _ = await likelihoods(client, question.text, spans, timeout_s=600)
         judged = evidence.with_likelihoods(values)
+        scale = EmbedderScale.of(embedder, question.text)
         findings.append(
             Finding(
                 id=question.id,
+                embedder=embedder.digest,
+                ends=scale.ends["en" if scale.language == "en" else "cross"],  # the reference is in English
                 split=question.split,
                 language=question.language,
                 answerable=question.answerable,

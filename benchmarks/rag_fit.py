@@ -3,11 +3,14 @@
 - Spans: a conditional logit (McFadden, "Conditional logit analysis of qualitative choice behavior", 1974), the chance
   of a span being its share of the exponentials. Several spans may be right: their chances are added.
 - Answerability: a logistic regression.
-- Both by Newton's method with a ridge. Weights are held to the sign that each feature must have, one that would turn
-  around is left out: with so few questions a wrong sign is noise.
+- Between languages: ends of the embedder's scale such that Chinese questions to the English reference lie as English
+  ones do, those that it answers and those that it does not.
+- Both regressions by Newton's method with a ridge. Weights are held to the sign that each feature must have, one that
+  would turn around is left out: with so few questions a wrong sign is noise.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,16 @@ from numpy.typing import NDArray
 from benchmarks.rag_findings import Finding
 from moesaic.chains.evidence import contrast
 
-__all__ = ["ANSWERABLE_FEATURES", "SPAN_FEATURES", "answerable_features", "fit_answerable", "fit_spans", "span_scores"]
+__all__ = [
+    "ANSWERABLE_FEATURES",
+    "SPAN_FEATURES",
+    "answerable_features",
+    "fit_answerable",
+    "fit_spans",
+    "matched_ends",
+    "rescaled",
+    "span_scores",
+]
 
 SPAN_FEATURES = {"similarity": 1, "passage_similarity": 1, "coverage": 1, "reciprocal_rank": 1, "likelihood": 1}
 """Features of a span, and the sign that each must have."""
@@ -84,6 +96,37 @@ def answerable_features(finding: Finding) -> dict[str, float]:
         "absent_share": finding.absent_share,
         "contrast": contrast([span["likelihood"] for span in finding.spans]),
     }
+
+
+def matched_ends(findings: Sequence[Finding]) -> tuple[float, float]:
+    """Ends for Chinese questions, from findings with one embedder: the means of both kinds become those of English."""
+    nearest = {True: 0.0, False: 0.0}, {True: 0.0, False: 0.0}
+    for means, language in zip(nearest, ("en", "zh"), strict=True):
+        for answerable in means:
+            chosen = [each for each in findings if each.language == language and each.answerable == answerable]
+            figures = [answerable_features(each)["similarity"] for each in chosen]
+            if language == "zh":
+                figures = [_cosine(each, figure) for each, figure in zip(chosen, figures, strict=True)]
+            means[answerable] = float(np.mean(figures))
+    english, chinese = nearest
+    spread = (chinese[True] - chinese[False]) / (english[True] - english[False])
+    low = chinese[False] - english[False] * spread
+    return low, low + spread
+
+
+def rescaled(finding: Finding, ends: tuple[float, float]) -> Finding:
+    """The same finding on a scale with other ends."""
+    low, high = ends
+    changed = ("similarity", "passage_similarity")
+    spans = tuple(
+        span | {name: (_cosine(finding, span[name]) - low) / (high - low) for name in changed} for span in finding.spans
+    )
+    return replace(finding, spans=spans, ends=ends)
+
+
+def _cosine(finding: Finding, nearness: float) -> float:
+    low, high = finding.ends
+    return nearness * (high - low) + low
 
 
 def span_scores(finding: Finding, weights: dict[str, float]) -> Matrix:

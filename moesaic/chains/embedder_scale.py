@@ -1,12 +1,18 @@
 """What a cosine of an embedder means: where unrelated texts lie, and where a question lies to its answer.
 
 Encoders use their range differently: with multilingual-e5 unrelated texts have 0.75 and answers 0.9, with MiniLM it is
-0 and 0.7. Sixteen questions with their answers, English and Chinese, of no special field, show both ends: each question
-with its own answer, and with the answers to the others. For the embedders that Moesaic was calibrated with the ends are
-known; for another one they are measured once in a process.
+0 and 0.7. Eight questions with their answers, of no special field, in English and again in Chinese, show both ends: a
+question with its own answer, and with the answers to the others. For the embedders that Moesaic was calibrated with the
+ends are known; for another one they are measured once in a process.
+
+Between languages such probes tell little, because what crosses over best are names and code. There the ends are fitted
+on real questions (`python -m benchmarks.calibrate_rag`); for an unknown embedder they are the mean of both languages',
+which trusts it rather too little.
 """
 
+import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,7 +21,7 @@ import numpy as np
 from moesaic.chains.rag_calibration import RagCalibration
 from moesaic.retrieval import Embedder
 
-__all__ = ["PROBES", "EmbedderScale", "measured_ends"]
+__all__ = ["PROBES", "EmbedderScale", "Ends", "language_of", "measured_ends"]
 
 PROBES = (
     ("How long does rice take to cook?", "White rice is done after about eighteen minutes over low heat."),
@@ -35,42 +41,55 @@ PROBES = (
     ("在人行道上停车罚多少钱?", "在人行道上停车的,处以五十五欧元罚款。"),
     ("奶酪是怎样做成的?", "奶酪是把牛奶凝固、压实再发酵成熟而做成的。"),
 )
-"""Questions, each with its answer."""
+"""Questions, each with its answer; the second half says the same as the first one in Chinese."""
+
+
+Ends = Mapping[str, tuple[float, float]]
+"""For `en` and `zh`, where question and passage are in one language, and `cross`, where they are not: the cosine of
+unrelated texts, and that of a question to its answer."""
+
+_LATIN_WORD = re.compile(r"[A-Za-z]+")
+_HAN = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedderScale:
-    """The two ends of an embedder's cosines."""
+    """The ends of an embedder's cosines, for questions in one language."""
 
-    unrelated: float
-    """Mean cosine of a question to the answers of other questions in its language."""
-    related: float
-    """Mean cosine of a question to its own answer."""
+    language: str
+    """`en` or `zh`; anything in Latin script counts as `en`."""
+    ends: Ends
 
-    def __call__(self, cosine: float) -> float:
+    def nearness(self, cosine: float, passage: str) -> float:
         """A cosine on the common scale: 0 for unrelated texts, 1 for a question and its answer."""
-        return (cosine - self.unrelated) / max(self.related - self.unrelated, 1e-3)
+        unrelated, related = self.ends[self.language if self.language == language_of(passage) else "cross"]
+        return (cosine - unrelated) / max(related - unrelated, 1e-3)
 
     @classmethod
-    def of(cls, embedder: Embedder) -> Self:
-        """The scale of an embedder; of an unknown one it is measured, which takes 32 embeddings."""
+    def of(cls, embedder: Embedder, question: str) -> Self:
+        """The scale for a question; for an unknown embedder it is measured, which takes 32 embeddings."""
         with _lock:
-            if embedder.digest not in _scales:
-                known = RagCalibration.load().embedders.get(embedder.digest)
-                _scales[embedder.digest] = known or measured_ends(embedder)
-            unrelated, related = _scales[embedder.digest]
-        return cls(unrelated=unrelated, related=related)
+            if embedder.digest not in _ends:
+                _ends[embedder.digest] = RagCalibration.load().embedders.get(embedder.digest) or measured_ends(embedder)
+            return cls(language=language_of(question), ends=_ends[embedder.digest])
 
 
 _lock = threading.Lock()
-_scales: dict[str, tuple[float, float]] = {}
+_ends: dict[str, Ends] = {}
 
 
-def measured_ends(embedder: Embedder) -> tuple[float, float]:
-    """Mean cosine of the probes that do not belong together, and of those that do."""
+def measured_ends(embedder: Embedder) -> Ends:
+    """Mean cosine of the probes that do not belong together, and of those that do, in each language."""
     questions, answers = zip(*PROBES, strict=True)
     cosines = embedder.embed_queries(questions) @ embedder.embed_documents(answers).T
     half = len(PROBES) // 2
-    same_language = np.kron(np.eye(2), np.ones((half, half))).astype(bool)
-    belong = np.eye(len(PROBES), dtype=bool)
-    return float(cosines[same_language & ~belong].mean()), float(cosines[belong].mean())
+    belong = np.eye(half, dtype=bool)
+    parts = {"en": cosines[:half, :half], "zh": cosines[half:, half:]}
+    ends = {language: (float(part[~belong].mean()), float(part[belong].mean())) for language, part in parts.items()}
+    (low_en, high_en), (low_zh, high_zh) = ends.values()
+    return ends | {"cross": ((low_en + low_zh) / 2, (high_en + high_zh) / 2)}
+
+
+def language_of(text: str) -> str:
+    """Chinese if it has more Chinese characters than Latin words, each of which is about a word."""
+    return "zh" if len(_HAN.findall(text)) > len(_LATIN_WORD.findall(text)) else "en"

@@ -71,7 +71,6 @@ class Evidence:
     """The best first."""
     vectors: Vectors
     """One for each span, by its number in `order`, [spans, dimension]."""
-    scale: EmbedderScale
     absent_share: float = 0.0
     """Share of the question's words that the base never mentions."""
     has_likelihoods: bool = False
@@ -81,11 +80,11 @@ class Evidence:
     def gather(cls, base: KnowledgeBase, question: str, passages: int) -> Self:
         """Search the base and look at the spans of the best passages."""
         embedder = base.embedder
-        scale = EmbedderScale.of(embedder)
+        scale = EmbedderScale.of(embedder, question)
         found = base.search(question, k=passages)
         candidates = candidate_spans(found)
         if not candidates:
-            return cls(question=question, scale=scale, vectors=np.zeros((0, embedder.dimension), dtype=np.float32))
+            return cls(question=question, vectors=np.zeros((0, embedder.dimension), dtype=np.float32))
 
         vectors = _embedded(embedder, [span.text for span in candidates])
         cosines = vectors @ embedder.embed_queries([question])[0]
@@ -94,8 +93,10 @@ class Evidence:
             RankedSpan(
                 span=span,
                 heading=" > ".join(found[span.passage].heading_path) or found[span.passage].title,
-                similarity=scale(float(cosine)),
-                passage_similarity=scale(found[span.passage].vector_similarity or 0.0),
+                similarity=scale.nearness(float(cosine), span.text),
+                passage_similarity=scale.nearness(
+                    found[span.passage].vector_similarity or 0.0, found[span.passage].text
+                ),
                 coverage=words.coverage(stems(span.text)),
                 reciprocal_rank=1 / (span.passage + 1),
             )
@@ -107,7 +108,6 @@ class Evidence:
             passages=tuple(found),
             spans=tuple(spans[number] for number in order),
             vectors=vectors[order],
-            scale=scale,
             absent_share=words.absent_share,
         )
 

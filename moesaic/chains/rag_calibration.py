@@ -27,8 +27,8 @@ class RagCalibration:
     """Weight of each feature of a question, and `intercept`, in nats of log-odds."""
     unjudged_weights: Mapping[str, float]
     """The same for questions where the model was not asked."""
-    embedders: Mapping[str, tuple[float, float]]
-    """For known embedders, by digest: mean cosine of unrelated texts, and of a question to its answer."""
+    embedders: Mapping[str, Mapping[str, tuple[float, float]]]
+    """For known embedders, by digest, and languages: the ends of `moesaic.chains.embedder_scale`."""
 
     @classmethod
     @cache
@@ -40,5 +40,8 @@ class RagCalibration:
             span_weights=values["span_weights"],
             answerable_weights=values["answerable_weights"],
             unjudged_weights=values["unjudged_weights"],
-            embedders={digest: (ends[0], ends[1]) for digest, ends in values["embedders"].items()},
+            embedders={
+                digest: {language: (low, high) for language, (low, high) in ends.items()}
+                for digest, ends in values["embedders"].items()
+            },
         )

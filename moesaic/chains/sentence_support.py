@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from moesaic.chains.candidate_spans import CandidateSpan
+from moesaic.chains.embedder_scale import EmbedderScale
 from moesaic.chains.evidence import Evidence
 from moesaic.chains.question_words import stems
 from moesaic.retrieval import KnowledgeBase
@@ -28,11 +29,12 @@ class Support(NamedTuple):
 
 def best_support(base: KnowledgeBase, evidence: Evidence, sentence: str) -> Support | None:
     """What supports a sentence best; None if nothing does."""
+    scale = EmbedderScale.of(base.embedder, sentence)
     cosines = evidence.vectors @ base.embedder.embed_queries([sentence])[0]
     words = stems(" ".join(query_words(sentence)))
     numbers = set(_NUMBER.findall(sentence))
     supports = [
-        Support(ranked.span, _degree(ranked.span.text, words, numbers, evidence.scale(float(cosine))))
+        Support(ranked.span, _degree(ranked.span.text, words, numbers, scale.nearness(float(cosine), ranked.span.text)))
         for ranked, cosine in zip(evidence.spans, cosines, strict=True)
     ]
     best = max(supports, key=lambda support: support.degree, default=None)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.calibrate_rag import calibration_of
 from benchmarks.rag_findings import Finding, collect
-from benchmarks.rag_fit import fit_answerable, fit_spans
+from benchmarks.rag_fit import fit_answerable, fit_spans, matched_ends, rescaled
 from benchmarks.rag_quality import Answered, measure, quality_claims, quality_of
 from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, GoldSpan, Question, hits, load_questions
 from moesaic.chains import Citation, CitedAnswer, RagOptions
@@ -91,12 +91,16 @@ def findings(count: int) -> list[Finding]:
             features = {name: float(rng.normal()) for name in features} | {"likelihood": float(rng.normal())}
             features["likelihood"] += 4.0 * (index == right) * answerable
             features["similarity"] += 1.0 * answerable
+            if number % 4 >= 2:
+                features["similarity"] = 0.5 + 0.25 * features["similarity"]  # a narrower scale, which is found
             spans.append(features)
         made.append(
             Finding(
                 id=str(number),
+                embedder="digest",
+                ends=(0.0, 1.0),
                 split="fit",
-                language="en",
+                language="en" if number % 4 < 2 else "zh",
                 answerable=answerable,
                 absent_share=float(rng.random()) * (1 - 0.5 * answerable),
                 spans=tuple(spans),
@@ -108,6 +112,9 @@ def findings(count: int) -> list[Finding]:
 
 def test_what_was_planted_is_found_and_no_weight_has_the_wrong_sign(tmp_path: Path) -> None:
     made = findings(200)
+    low, high = matched_ends(made)
+    assert [low, high] == pytest.approx([0.5, 0.75], abs=0.1)
+    made = [rescaled(finding, (0.0, 1.0) if finding.language == "en" else (low, high)) for finding in made]
     spans = fit_spans(made)
     assert spans["likelihood"] > 3 * max(weight for name, weight in spans.items() if name != "likelihood")
     assert min(spans.values()) >= 0
@@ -117,7 +124,11 @@ def test_what_was_planted_is_found_and_no_weight_has_the_wrong_sign(tmp_path: Pa
     assert weights["absent_share"] < 0
     Finding.write(tmp_path / "findings.json", made)
     assert Finding.read(tmp_path / "findings.json") == made
-    written = json.loads(json.dumps(calibration_of(made, "a test", {"digest": (0.1, 0.9)})))
+    written = json.loads(
+        json.dumps(
+            calibration_of(made, "a test", {"digest": {"en": (0.0, 1.0), "zh": (0.2, 0.8), "cross": (0.1, 0.9)}})
+        )
+    )
     current = RagCalibration.load()
     assert written["span_weights"].keys() == current.span_weights.keys()
     assert written["answerable_weights"].keys() == current.answerable_weights.keys()

