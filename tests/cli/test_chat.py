@@ -121,7 +121,9 @@ class Terminal:
 
     def __init__(self, *words: str) -> None:
         self._master, slave = pty.openpty()
-        code = "from moesaic.cli import main; main()"
+        # A suite that was started in the background may have left the signal ignored for all that it starts.
+        code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        code += "from moesaic.cli import main; main()"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *words], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
         )
