@@ -70,7 +70,7 @@ class Evidence:
     spans: tuple[RankedSpan, ...] = ()
     """The best first."""
     vectors: Vectors
-    """One for each span, by its number in `order`, [spans, dimension]."""
+    """One for each span, in their order, [spans, dimension]."""
     absent_share: float = 0.0
     """Share of the question's words that the base never mentions."""
     has_likelihoods: bool = False
