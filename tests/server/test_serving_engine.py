@@ -193,7 +193,7 @@ async def test_an_abort_finds_a_call_from_its_first_moment(served: Served) -> No
 
 async def test_2000_random_cancels_leave_the_engine_at_its_baseline(served: Served) -> None:
     draw = random.Random(17)
-    assert served.idle()
+    await served.until_idle(30)  # what the test before aborted may still be on its way out
     long = v1.SamplingParameters(max_tokens=LONG_ANSWER, ignore_eos=True)
     made = 0
     while made < 2000:
