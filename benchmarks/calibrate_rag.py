@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.rag_findings import Finding, collect
-from benchmarks.rag_fit import answerable_features, fit_answerable, fit_spans, matched_ends, rescaled, span_scores
+from benchmarks.rag_fit import answer_ends, answerable_features, fit_answerable, fit_spans, rescaled, span_scores
 from benchmarks.rag_quality import python_base
 from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, load_questions
 from moesaic.chains import RagOptions
@@ -38,34 +38,55 @@ _EASY = 0.5
 _DIGITS = 4
 
 
-def calibration_of(findings: Sequence[Finding], fitted_on: str, ends: Mapping[str, Ends]) -> dict[str, Any]:
+def calibration_of(findings: Sequence[Finding], fitted_on: str, probes: Mapping[str, Ends]) -> dict[str, Any]:
     """The content of the calibration file.
 
     Args:
-        findings: what was collected with one embedder or more.
+        findings: what was collected with one embedder or more, for English and Chinese questions to an English base.
         fitted_on: what that was, in words.
-        ends: the measured ends of each embedder; those between languages are fitted here where there are findings.
+        probes: `measured_ends` of each of the embedders.
     """
-    fitted = {digest: dict(pairs) for digest, pairs in ends.items()}
-    for digest, pairs in fitted.items():
-        if chosen := [finding for finding in findings if finding.embedder == digest]:
-            chosen = [rescaled(finding, pairs["en"]) if finding.language == "en" else finding for finding in chosen]
-            pairs["cross"] = matched_ends(chosen)
+    ends = {digest: _fitted_ends(findings, digest) for digest in probes}
+    shares = [_share(ends[digest]["en"], probes[digest]["en"]) for digest in probes]
+    low, high = (sum(ends_of) / len(shares) for ends_of in zip(*shares, strict=True))
+    for digest, pairs in ends.items():
+        unrelated, related = probes[digest]["zh"]
+        pairs["zh"] = unrelated + low * (related - unrelated), unrelated + high * (related - unrelated)
     findings = [
-        rescaled(finding, fitted[finding.embedder]["en" if finding.language == "en" else "cross"])
-        for finding in findings
+        rescaled(finding, ends[finding.embedder]["en" if finding.language == "en" else "cross"]) for finding in findings
     ]
-    importance = [_EASY if finding.split == "fit" else 1.0 for finding in findings]
+    importance = _importance(findings)
     return {
         "fitted_on": fitted_on,
         "span_weights": _rounded(fit_spans(findings)),
         "answerable_weights": _rounded(fit_answerable(findings, importance)),
         "unjudged_weights": _rounded(fit_answerable(findings, importance, ("similarity", "absent_share"))),
+        "probe_shares": [round(low, _DIGITS), round(high, _DIGITS)],
         "embedders": {
-            digest: {language: [round(value, _DIGITS) for value in pair] for language, pair in pairs.items()}
-            for digest, pairs in fitted.items()
+            digest: {language: [round(value, _DIGITS) for value in pair] for language, pair in sorted(pairs.items())}
+            for digest, pairs in ends.items()
         },
     }
+
+
+def _fitted_ends(findings: Sequence[Finding], digest: str) -> dict[str, tuple[float, float]]:
+    """The ends within English, and between Chinese and English."""
+    ends = {}
+    for name, language in (("en", "en"), ("cross", "zh")):
+        chosen = [finding for finding in findings if (finding.embedder, finding.language) == (digest, language)]
+        ends[name] = answer_ends(chosen, _importance(chosen))
+    return ends
+
+
+def _share(ends: tuple[float, float], probes: tuple[float, float]) -> tuple[float, float]:
+    """Where fitted ends lie between those of the probes."""
+    unrelated, related = probes
+    low, high = ((end - unrelated) / (related - unrelated) for end in ends)
+    return low, high
+
+
+def _importance(findings: Sequence[Finding]) -> list[float]:
+    return [_EASY if finding.split == "fit" else 1.0 for finding in findings]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,10 +105,10 @@ def main(arguments: list[str] | None = None) -> int:
         Finding.write(options.findings, findings)
         console.print(f"kept in {options.findings}")
     findings = [finding for finding in Finding.read(options.findings) if finding.split in _SPLITS]
-    ends = {embedder.digest: measured_ends(embedder) for embedder in map(load_embedder, _EMBEDDERS)}
+    probes = {embedder.digest: measured_ends(embedder) for embedder in map(load_embedder, _EMBEDDERS)}
     date = datetime.now(UTC).date().isoformat()
     fitted_on = f"{len(findings)} findings on python-reference with {' and '.join(_EMBEDDERS)}, {date}"
-    written = calibration_of(findings, fitted_on, ends)
+    written = calibration_of(findings, fitted_on, probes)
     _TARGET_FILE.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     console.print_json(data=written)
     console.print(f"on what it was fitted on: {_fit_figures(findings, written)}")

@@ -3,8 +3,8 @@
 - Spans: a conditional logit (McFadden, "Conditional logit analysis of qualitative choice behavior", 1974), the chance
   of a span being its share of the exponentials. Several spans may be right: their chances are added.
 - Answerability: a logistic regression.
-- Between languages: ends of the embedder's scale such that Chinese questions to the English reference lie as English
-  ones do, those that it answers and those that it does not.
+- Ends of an embedder's scale: where the nearest span lies, on average, for questions that nothing answers, and for
+  those that something does.
 - Both regressions by Newton's method with a ridge. Weights are held to the sign that each feature must have, one that
   would turn around is left out: with so few questions a wrong sign is noise.
 """
@@ -21,10 +21,10 @@ from moesaic.chains.evidence import contrast
 __all__ = [
     "ANSWERABLE_FEATURES",
     "SPAN_FEATURES",
+    "answer_ends",
     "answerable_features",
     "fit_answerable",
     "fit_spans",
-    "matched_ends",
     "rescaled",
     "span_scores",
 ]
@@ -98,20 +98,20 @@ def answerable_features(finding: Finding) -> dict[str, float]:
     }
 
 
-def matched_ends(findings: Sequence[Finding]) -> tuple[float, float]:
-    """Ends for Chinese questions, from findings with one embedder: the means of both kinds become those of English."""
-    nearest = {True: 0.0, False: 0.0}, {True: 0.0, False: 0.0}
-    for means, language in zip(nearest, ("en", "zh"), strict=True):
-        for answerable in means:
-            chosen = [each for each in findings if each.language == language and each.answerable == answerable]
-            figures = [answerable_features(each)["similarity"] for each in chosen]
-            if language == "zh":
-                figures = [_cosine(each, figure) for each, figure in zip(chosen, figures, strict=True)]
-            means[answerable] = float(np.mean(figures))
-    english, chinese = nearest
-    spread = (chinese[True] - chinese[False]) / (english[True] - english[False])
-    low = chinese[False] - english[False] * spread
-    return low, low + spread
+def answer_ends(findings: Sequence[Finding], importance: Sequence[float]) -> tuple[float, float]:
+    """Mean cosine of the nearest span, for questions that nothing answers, and for those that something does.
+
+    Args:
+        findings: questions in one language, with one embedder.
+        importance: what each of them counts.
+    """
+    cosines = np.array([_cosine(each, answerable_features(each)["similarity"]) for each in findings])
+    answers = np.array([each.answerable for each in findings])
+    weights = np.asarray(importance)
+    low, high = (
+        float(np.average(cosines[answers == kind], weights=weights[answers == kind])) for kind in (False, True)
+    )
+    return low, high
 
 
 def rescaled(finding: Finding, ends: tuple[float, float]) -> Finding:

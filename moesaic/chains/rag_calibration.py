@@ -27,6 +27,8 @@ class RagCalibration:
     """Weight of each feature of a question, and `intercept`, in nats of log-odds."""
     unjudged_weights: Mapping[str, float]
     """The same for questions where the model was not asked."""
+    probe_shares: tuple[float, float]
+    """Where the ends lie between those that probes measure, for embedders that are not known."""
     embedders: Mapping[str, Mapping[str, tuple[float, float]]]
     """For known embedders, by digest, and languages: the ends of `moesaic.chains.embedder_scale`."""
 
@@ -40,6 +42,7 @@ class RagCalibration:
             span_weights=values["span_weights"],
             answerable_weights=values["answerable_weights"],
             unjudged_weights=values["unjudged_weights"],
+            probe_shares=(values["probe_shares"][0], values["probe_shares"][1]),
             embedders={
                 digest: {language: (low, high) for language, (low, high) in ends.items()}
                 for digest, ends in values["embedders"].items()

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.calibrate_rag import calibration_of
 from benchmarks.rag_findings import Finding, collect
-from benchmarks.rag_fit import fit_answerable, fit_spans, matched_ends, rescaled
+from benchmarks.rag_fit import answer_ends, fit_answerable, fit_spans, rescaled
 from benchmarks.rag_quality import Answered, measure, quality_claims, quality_of
 from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, GoldSpan, Question, hits, load_questions
 from moesaic.chains import Citation, CitedAnswer, RagOptions
@@ -112,9 +112,10 @@ def findings(count: int) -> list[Finding]:
 
 def test_what_was_planted_is_found_and_no_weight_has_the_wrong_sign(tmp_path: Path) -> None:
     made = findings(200)
-    low, high = matched_ends(made)
-    assert [low, high] == pytest.approx([0.5, 0.75], abs=0.1)
-    made = [rescaled(finding, (0.0, 1.0) if finding.language == "en" else (low, high)) for finding in made]
+    english, chinese = ([each for each in made if each.language == language] for language in ("en", "zh"))
+    ends = [answer_ends(chosen, [1.0] * len(chosen)) for chosen in (english, chinese)]
+    assert ends[1] == pytest.approx([0.5 + 0.25 * end for end in ends[0]], abs=0.1)
+    made = [rescaled(finding, ends[finding.language == "zh"]) for finding in made]
     spans = fit_spans(made)
     assert spans["likelihood"] > 3 * max(weight for name, weight in spans.items() if name != "likelihood")
     assert min(spans.values()) >= 0
