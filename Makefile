@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-EXTRAS ?= cpu,retrieval,dev
+EXTRAS ?= cpu,retrieval,train,dev
 ARGS   ?=
 
 SHELL       := /bin/bash

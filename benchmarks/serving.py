@@ -143,7 +143,7 @@ async def _rounds(ways: list[Way], text: Sequence[int], rounds: int, notice: Cal
     for index in range(rounds + 1):
         notice("warm-up" if index == 0 else f"round {index} of {rounds}")
         turned = [ways[(index + shift) % len(ways)] for shift in range(len(ways))]
-        for streams, new_tokens, repeats in ((_MANY, _NEW_TOKENS, 1), (_ONE, 16, 3)):
+        for streams, new_tokens, repeats in ((_MANY, _NEW_TOKENS, 1), (_ONE, 16, 8)):
             for repeat in range(repeats):
                 first = (index * 4 + repeat) * _MANY * _PROMPT_TOKENS % (len(text) // 2)
                 asked = prompts(text[first:], streams, _PROMPT_TOKENS)

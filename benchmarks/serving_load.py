@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Protocol
 
@@ -168,6 +167,6 @@ async def _timed(way: Way, prompt: _Prompt, new_tokens: int, began: float) -> tu
 
 
 def _cpu_seconds(process_id: int) -> float:
-    """Processor time of all threads of a process, without its children."""
-    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time of all threads of a process, ended ones too, without its children."""
+    # The clock of another process, as clock_getcpuclockid(3) numbers it: in nanoseconds, where /proc counts in 10 ms.
+    return time.clock_gettime((~process_id << 3) | 2)

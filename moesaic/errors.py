@@ -9,6 +9,8 @@
     │   ├── RequestError              a prompt or a sampling parameter outside its range
     │   │   └── ContextOverflowError  prompt and answer do not fit into the model's context
     │   ├── DocumentError             a file that cannot become a document
+    │   ├── RecipeError               a training recipe has an unknown key, a value out of range, or contradicts itself
+    │   ├── CorpusError               training data that is missing, empty, damaged or not what the recipe says
     │   └── NotFoundError             nothing has this name: a model, a knowledge base, a document
     ├── ArtifactError                 a folder that is not a sound model artifact
     │   ├── ForeignArtifactError      no manifest, an unknown format version or an unknown key
@@ -19,6 +21,10 @@
     │   ├── DamagedKnowledgeBaseError its database is truncated, altered or unreadable
     │   ├── EmbedderMismatchError     its vectors come from another embedder
     │   └── KnowledgeBaseBusyError    another process is writing to it
+    ├── TrainingError                 a training run could not go on
+    │   ├── DivergedError             loss or gradients are not finite, or exploded more often than is allowed
+    │   ├── DamagedRunError           a checkpoint of a run is missing, truncated or altered
+    │   └── RunBusyError              another process is writing to the run's folder
     ├── StorageError                  the disk is full or may not be written
     ├── MissingDependencyError        an optional package is not installed
     ├── EngineError                   an inference engine could not do its work
@@ -39,9 +45,12 @@ __all__ = [
     "CanaryError",
     "ConfigError",
     "ContextOverflowError",
+    "CorpusError",
     "DamagedArtifactError",
     "DamagedKnowledgeBaseError",
+    "DamagedRunError",
     "DeadlineExceededError",
+    "DivergedError",
     "DocumentError",
     "EmbedderMismatchError",
     "EngineDeadError",
@@ -56,11 +65,14 @@ __all__ = [
     "MoesaicError",
     "NotFoundError",
     "PermissionDeniedError",
+    "RecipeError",
     "RequestError",
+    "RunBusyError",
     "SchemeError",
     "ServiceError",
     "StorageError",
     "TokenizerError",
+    "TrainingError",
     "UnauthenticatedError",
     "UnavailableError",
     "UnsupportedFeatureError",
@@ -123,6 +135,14 @@ class DocumentError(InputError):
     """A file cannot become a document: its type is unknown, it is binary, empty, or not text in the given encoding."""
 
 
+class RecipeError(InputError):
+    """A training recipe has an unknown key, a value outside its range, or two values that contradict each other."""
+
+
+class CorpusError(InputError):
+    """Training data is missing, empty, damaged, or not what the recipe says."""
+
+
 class ArtifactError(MoesaicError):
     """A folder is not a sound model artifact."""
 
@@ -166,6 +186,30 @@ class EmbedderMismatchError(KnowledgeBaseError):
 
 class KnowledgeBaseBusyError(KnowledgeBaseError):
     """Another process is writing to the knowledge base; the same call may succeed later."""
+
+
+class TrainingError(MoesaicError):
+    """A training run could not go on; what it had saved is kept, and the same command resumes it."""
+
+
+class DivergedError(TrainingError):
+    """Loss or gradients are not finite, or exploded more often than the recipe allows.
+
+    `step` is the optimizer step, `culprit` the name of the value or parameter that was seen to fail first.
+    """
+
+    def __init__(self, message: str, *, step: int, culprit: str) -> None:
+        super().__init__(message)
+        self.step = step
+        self.culprit = culprit
+
+
+class DamagedRunError(TrainingError):
+    """A checkpoint of a run is missing, truncated or altered."""
+
+
+class RunBusyError(TrainingError):
+    """Another process is writing to the run's folder; wait for it, or choose another folder."""
 
 
 class StorageError(MoesaicError):

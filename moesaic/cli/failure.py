@@ -12,6 +12,7 @@ from moesaic.errors import (
     MoesaicError,
     ServiceError,
     StorageError,
+    TrainingError,
 )
 
 __all__ = ["EXIT_CODES", "exit_code", "report_failure"]
@@ -24,6 +25,7 @@ EXIT_CODES: tuple[tuple[type[MoesaicError], int], ...] = (
     (EngineError, 6),
     (KnowledgeBaseError, 7),
     (ServiceError, 8),
+    (TrainingError, 9),
     (MoesaicError, 1),
 )
 """Exit code of each kind of error, first match wins; 0 is success, 130 an interruption."""

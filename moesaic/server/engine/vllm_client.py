@@ -23,7 +23,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.core_client import BackgroundResources
 from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
-from vllm.v1.metrics.loggers import StatLoggerBase
+from vllm.v1.metrics.loggers import PrometheusStatLogger, StatLoggerBase
 
 from moesaic.artifact import ExpertProbe
 from moesaic.errors import EngineDeadError, EngineError, EngineOverloadedError, RequestError
@@ -87,6 +87,7 @@ class VllmClient:
                 self._llm = AsyncLLM.from_vllm_config(
                     config, disable_log_stats=True, stat_loggers=[lambda config, index: self._gauge]
                 )
+                _count_nothing(self._llm)
         except BaseException as error:
             for frame, _ in traceback.walk_tb(error.__traceback__):
                 resources = getattr(frame.f_locals.get("self"), "resources", None)
@@ -188,6 +189,18 @@ class VllmClient:
         except GracefulHTTPError as error:
             raise EngineOverloadedError(f"too many requests wait in vLLM ({error}); try again later") from error
         return Stream(collector)
+
+
+def _count_nothing(llm: AsyncLLM) -> None:
+    """Have vLLM keep no statistics of its own on this side; the load of the engine core still arrives.
+
+    They are a seventh of what an answer costs the serving process, and go to a registry that nobody asks: ours
+    (`moesaic.server.observation`) counts calls and tokens once for each call.
+    """
+    llm.log_stats = llm.output_processor.log_stats = False
+    assert llm.logger_manager is not None, "stat_loggers was given"
+    loggers = llm.logger_manager.stat_loggers
+    loggers[:] = [logger for logger in loggers if not isinstance(logger, PrometheusStatLogger)]
 
 
 def _refusal(request: GenerateRequest, error: Exception) -> EngineError | RequestError:

@@ -83,7 +83,8 @@ class Stream:
 
         loop = asyncio.get_running_loop()
         rest = self._rest = loop.create_future()
-        timer = loop.call_later(seconds, _wake, rest)
+        # All that rest equally long wake together: one turn of the loop sends all their pieces.
+        timer = loop.call_later(seconds - loop.time() % seconds, _wake, rest)
         try:
             await rest
         finally:
