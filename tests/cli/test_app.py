@@ -115,6 +115,7 @@ def test_every_error_has_its_own_kind_of_exit_code() -> None:
         "ContextOverflowError": errors.ContextOverflowError("n", "m"),
         "NotFoundError": errors.NotFoundError("model", "n", "m"),
         "CanaryError": errors.CanaryError("m", difference=1.0, threshold=0.1),
+        "DivergedError": errors.DivergedError("m", step=1, culprit="loss"),
     }
     assert set(codes) == set(errors.__all__)
     for name, code in codes.items():
