@@ -1,0 +1,35 @@
+"""Adapting a model to a field: which texts to go on with, in which order, how much general text to keep, and the cost.
+
+Nothing here trains; the trainer of this package runs the stages.
+"""
+
+from moesaic.training.adaptation.bits_per_byte import BitsOptions, TextBits, file_bits, text_bits
+from moesaic.training.adaptation.mixing_law import MixingChoice, MixingLaw, RatioPoint, choose_ratio, fit_law
+from moesaic.training.adaptation.nearest_selection import NearestOptions, NearestSelection, nearest_sentences
+from moesaic.training.adaptation.stage_plan import (
+    AdaptationPlan,
+    AdaptationStage,
+    StageKind,
+    StageSettings,
+    standard_plan,
+)
+
+__all__ = [
+    "AdaptationPlan",
+    "AdaptationStage",
+    "BitsOptions",
+    "MixingChoice",
+    "MixingLaw",
+    "NearestOptions",
+    "NearestSelection",
+    "RatioPoint",
+    "StageKind",
+    "StageSettings",
+    "TextBits",
+    "choose_ratio",
+    "file_bits",
+    "fit_law",
+    "nearest_sentences",
+    "standard_plan",
+    "text_bits",
+]

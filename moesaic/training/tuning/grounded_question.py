@@ -1,0 +1,254 @@
+"""Questions on texts, with the spans that answer them: read from what data sets commonly look like.
+
+    SQuAD       .json   {"data": [{"title", "paragraphs": [{"context", "qas": [{"question", "answers", …}]}]}]}
+    flat        .jsonl  {"context", "question", "answers": [{"text", "answer_start"}], "title"?}
+    passages    .jsonl  {"input", "passages": [{"title", "text"}], "output": [{"answer", "selected_sentences"}]}
+    questions   .json   [{"question", "answer"?, "gold": [{"document", "quote"}]}]         on documents of their own
+
+- No answers mean that the texts do not answer. Keys that are not named here are not looked at: these are others' files.
+- Every context becomes a document, once; an answer that its context does not hold is refused with its place.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from moesaic.errors import CorpusError, DocumentError
+from moesaic.retrieval import Document
+
+__all__ = ["GoldSpan", "GroundedQuestion", "GroundedSet", "read_grounded"]
+
+_MOST_TITLE = 200
+
+
+class GoldSpan(NamedTuple):
+    """A span that answers a question, `[start, end)` of a document's text."""
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundedQuestion:
+    """A question on a set of documents."""
+
+    text: str
+    gold: tuple[GoldSpan, ...] = ()
+    """Every span that is known to answer it; none if the documents do not."""
+    answer: str = ""
+    """The answer in someone's own words, if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundedSet:
+    """Documents, and questions on them."""
+
+    documents: tuple[Document, ...]
+    questions: tuple[GroundedQuestion, ...]
+
+    def without_some(self, share: float, seed: int) -> "GroundedSet":
+        """Leave out a share of the documents: nothing answers their questions any more.
+
+        For data sets in which every question has an answer: a model that never saw one without declines none.
+
+        Raises:
+            CorpusError: the share leaves nothing, or takes nothing.
+        """
+        count = round(share * len(self.documents))
+        if not 0 < count < len(self.documents):
+            raise CorpusError(
+                f"share={share!r} of {len(self.documents)} documents leaves out {count}: some must go, and some stay"
+            )
+        gone = {
+            self.documents[index].id
+            for index in np.random.default_rng(seed).permutation(len(self.documents))[:count].tolist()
+        }
+        questions = []
+        for question in self.questions:
+            kept = tuple(span for span in question.gold if span.document not in gone)
+            answer = question.answer if len(kept) == len(question.gold) else ""
+            questions.append(replace(question, gold=kept, answer=answer))
+        documents = tuple(document for document in self.documents if document.id not in gone)
+        return GroundedSet(documents=documents, questions=tuple(questions))
+
+
+def read_grounded(paths: Iterable[Path], documents: Sequence[Document] = ()) -> GroundedSet:
+    """Questions of files, or of all .json and .jsonl files of folders, with the documents that they are on.
+
+    Args:
+        paths: the files or folders.
+        documents: what the gold quotes of question files stand in.
+
+    Raises:
+        CorpusError: a file is unreadable or of no known form, a question lacks something, or an answer is not in its
+            context; its place is named. There is no question at all.
+    """
+    reader = _Reader(documents)
+    for path in paths:
+        files = sorted(file for file in path.iterdir() if file.suffix in _FORMS) if path.is_dir() else [path]
+        for file in files:
+            if file.suffix not in _FORMS:
+                raise CorpusError(f"{file} is no {' or '.join(_FORMS)} file: convert it")
+            for where, record in _records(file):
+                reader.read(where, record)
+    if not reader.questions:
+        raise CorpusError(
+            f"there is no question in {', '.join(map(str, paths)) or 'no file'}: give .json or .jsonl files"
+        )
+    return GroundedSet(documents=tuple(reader.documents.values()), questions=tuple(reader.questions))
+
+
+_FORMS = (".json", ".jsonl")
+
+
+def _records(file: Path) -> Iterator[tuple[str, Any]]:
+    """Records with the place where each stands."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix == ".jsonl":
+            for number, line in enumerate(text.splitlines(), start=1):
+                if line.strip():
+                    yield f"{file}, line {number}", json.loads(line)
+            return
+        content = json.loads(text)
+    except OSError as error:
+        raise CorpusError(f"{file} can't be read ({error.strerror}): give another") from error
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(f"{file} is not JSON in UTF-8 ({str(error)[:120]}): correct it") from error
+    if isinstance(content, Mapping) and isinstance(content.get("data"), list):
+        for article, entry in enumerate(content["data"]):
+            paragraphs = _field(f"{file}, data[{article}]", entry, "paragraphs", list)
+            for number, paragraph in enumerate(paragraphs):
+                where = f"{file}, data[{article}].paragraphs[{number}]"
+                for index, asked in enumerate(_field(where, paragraph, "qas", list)):
+                    context = {"title": entry.get("title", ""), "context": _field(where, paragraph, "context", str)}
+                    yield f"{where}.qas[{index}]", {**_object(f"{where}.qas[{index}]", asked), **context}
+    elif isinstance(content, list):
+        yield from ((f"{file}, question {number}", record) for number, record in enumerate(content, start=1))
+    else:
+        raise CorpusError(f"{file} has neither a list of questions nor SQuAD's data: see the forms that are known")
+
+
+class _Reader:
+    """Collects questions and documents."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self.documents = {document.id: document for document in documents}
+        self.questions: list[GroundedQuestion] = []
+        self._by_text: dict[str, str] = {}
+
+    def read(self, where: str, record: Any) -> None:
+        record = _object(where, record)
+        if "gold" in record:
+            question = self._on_documents(where, record)
+        elif "passages" in record:
+            question = self._on_passages(where, record)
+        elif "context" in record:
+            question = self._on_context(where, record)
+        else:
+            raise CorpusError(
+                f"{where} has neither context, passages nor gold; it has {', '.join(record) or 'nothing'}"
+            )
+        if not question.text.strip():
+            raise CorpusError(f"{where}: the question is blank; leave it out")
+        self.questions.append(question)
+
+    def _on_context(self, where: str, record: Mapping[str, Any]) -> GroundedQuestion:
+        context = _field(where, record, "context", str)
+        document = self._document(where, str(record.get("title") or ""), context)
+        answers = _field(where, record, "answers", list)
+        if record.get("is_impossible") and answers:
+            raise CorpusError(f"{where} is impossible and has {len(answers)} answers: it can't be both")
+        gold = []
+        for index, answer in enumerate(answers):
+            here = f"{where}.answers[{index}]"
+            text, start = _field(here, answer, "text", str), _field(here, answer, "answer_start", int)
+            start = _located(here, context, text, start)
+            gold.append(GoldSpan(document, start, start + len(text)))
+        return GroundedQuestion(text=_field(where, record, "question", str), gold=tuple(dict.fromkeys(gold)))
+
+    def _on_passages(self, where: str, record: Mapping[str, Any]) -> GroundedQuestion:
+        texts = []
+        for index, passage in enumerate(_field(where, record, "passages", list)):
+            here = f"{where}.passages[{index}]"
+            text = _field(here, passage, "text", str)
+            texts.append((self._document(here, str(passage.get("title") or ""), text), text))
+        gold: list[GoldSpan] = []
+        answer = ""
+        for index, output in enumerate(_field(where, record, "output", list)):
+            here = f"{where}.output[{index}]"
+            given = _field(here, output, "answer", str).strip()
+            answer = answer or given
+            if not given:
+                continue
+            for sentence in _field(here, output, "selected_sentences", list):
+                places = [(name, text.find(sentence.strip()), sentence.strip()) for name, text in texts]
+                found = [GoldSpan(name, start, start + len(words)) for name, start, words in places if start >= 0]
+                if not found:
+                    raise CorpusError(f"{here}: no passage holds the sentence {sentence[:60]!r}")
+                gold += found
+        return GroundedQuestion(
+            text=_field(where, record, "input", str), gold=tuple(dict.fromkeys(gold)), answer=answer
+        )
+
+    def _on_documents(self, where: str, record: Mapping[str, Any]) -> GroundedQuestion:
+        gold = []
+        for index, span in enumerate(_field(where, record, "gold", list)):
+            here = f"{where}.gold[{index}]"
+            name, quote = _field(here, span, "document", str), _field(here, span, "quote", str)
+            if name not in self.documents:
+                raise CorpusError(
+                    f"{here}: there is no document {name!r}; give the documents that the questions are on"
+                )
+            start = _located(here, self.documents[name].text, quote, 0)
+            gold.append(GoldSpan(name, start, start + len(quote)))
+        return GroundedQuestion(
+            text=_field(where, record, "question", str),
+            gold=tuple(dict.fromkeys(gold)),
+            answer=str(record.get("answer") or "") if gold else "",
+        )
+
+    def _document(self, where: str, title: str, text: str) -> str:
+        if text not in self._by_text:
+            shown = "".join(letter for letter in title if letter.isprintable())[:_MOST_TITLE].strip() or "text"
+            name = f"{shown} ({len(self._by_text) + 1})"
+            try:
+                self.documents[name] = Document(id=name, title=shown, text=text)
+            except DocumentError as error:
+                raise CorpusError(f"{where}: {error}") from error
+            self._by_text[text] = name
+        return self._by_text[text]
+
+
+def _located(where: str, context: str, text: str, start: int) -> int:
+    """Where the text stands: at `start`, or at the occurrence that is nearest to it."""
+    if not text.strip():
+        raise CorpusError(f"{where} is blank; a question without an answer has none at all")
+    if context[start : start + len(text)] == text and start >= 0:
+        return start
+    places = []
+    place = context.find(text)
+    while place >= 0:
+        places.append(place)
+        place = context.find(text, place + 1)
+    if not places:
+        raise CorpusError(f"{where}: {text[:60]!r} does not stand in its text: correct the data")
+    return min(places, key=lambda found: abs(found - start))
+
+
+def _object(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise CorpusError(f"{where} is {str(value)[:40]!r}, not an object")
+    return value
+
+
+def _field(where: str, record: Any, name: str, kind: type) -> Any:
+    value = _object(where, record).get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise CorpusError(f"{where}.{name} is {str(value)[:40]!r}, not of type {kind.__name__}")
+    return value

@@ -1,0 +1,53 @@
+"""Tiny models for the tests of tuning."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from moesaic.model.causal_lm import GPTMoEForCausalLM
+from moesaic.model.config import GPTMoEConfig
+
+
+@pytest.fixture(autouse=True)
+def single_thread() -> Iterator[None]:
+    """One thread: tiny tensors are slower on more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def make_model() -> Callable[[], GPTMoEForCausalLM]:
+    """Equal models: four layers, mixtures of 4 and 8 experts with a residual MLP, a tied head."""
+
+    def make() -> GPTMoEForCausalLM:
+        torch.manual_seed(7)
+        config = GPTMoEConfig(
+            vocab_size=320,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
+            num_experts_per_layer=[0, 4, 0, 8],
+            initializer_range=0.2,
+            tie_word_embeddings=True,
+        )
+        return GPTMoEForCausalLM(config).eval()
+
+    return make
+
+
+@pytest.fixture
+def model(make_model: Callable[[], GPTMoEForCausalLM]) -> GPTMoEForCausalLM:
+    """One of them."""
+    return make_model()
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    """Three sequences of twenty tokens."""
+    return torch.randint(0, 320, (3, 20), generator=torch.Generator().manual_seed(3))

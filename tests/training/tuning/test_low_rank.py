@@ -1,0 +1,342 @@
+"""Low-rank updates: right outputs and gradients on every kind of weight, exact merging, whole adapters or none."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from moesaic.errors import DamagedRunError, MoesaicError, RecipeError, StorageError, TrainingError
+from moesaic.model.causal_lm import GPTMoEForCausalLM
+from moesaic.training.tuning.adapter_file import load_adapter, save_adapter
+from moesaic.training.tuning.low_rank import (
+    LowRankOptions,
+    MergedWeights,
+    add_low_rank,
+    low_rank_updates,
+    merge_low_rank,
+)
+from moesaic.training.tuning.parameter_kinds import ParameterKind
+from moesaic.training.tuning.tuned_part import TunedPart, TuningOptions, finish_tuning, tune
+
+ModelMaker = Callable[[], GPTMoEForCausalLM]
+IMPLEMENTATIONS = ("eager", "batched_mm", "grouped_mm")
+OPTIONS = LowRankOptions(rank=4, alpha=8)
+V_PROJ = "model.layers.2.self_attn.v_proj.weight"
+
+
+def stir(model: nn.Module) -> None:
+    """Updates that matter: B is zero until something is learnt."""
+    generator = torch.Generator().manual_seed(1)
+    for _, _, _, update in low_rank_updates(model):
+        update.lora_B.data.normal_(0, 0.1, generator=generator)
+
+
+def logits(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        result: torch.Tensor = model(input_ids=tokens).logits
+    return result
+
+
+@pytest.mark.parametrize("targets", [("attention",), ("dense",), ("experts",), ("attention", "dense", "experts")])
+def test_the_counts_are_those_of_the_matrices(model: GPTMoEForCausalLM, targets: tuple[str, ...]) -> None:
+    attention = 4 * 4 * ((64 + 64) + (64 + 32) + (64 + 32) + (64 + 64))
+    dense = 4 * 4 * 3 * (64 + 96)
+    experts = 4 * 12 * ((64 + 192) + (96 + 64))
+    counts = {"attention": attention, "dense": dense, "experts": experts}
+    trained = add_low_rank(model, LowRankOptions(rank=4, targets=tuple(ParameterKind(kind) for kind in targets)))
+    assert trained.low_rank == trained.trained == sum(counts[kind] for kind in targets)
+    assert trained.by_kind == {}
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_nothing_changes_at_first_and_merging_changes_nothing(
+    make_model: ModelMaker, tokens: torch.Tensor, implementation: str
+) -> None:
+    model = make_model()
+    model.set_experts_implementation(implementation)
+    names, classes = list(model.state_dict()), [type(module) for module in model.modules()]
+    before = logits(model, tokens)
+    add_low_rank(model, OPTIONS)
+    assert torch.equal(logits(model, tokens), before)
+
+    stir(model)
+    adapted = logits(model, tokens)
+    assert (adapted - before).abs().max() > 0.1
+    assert merge_low_rank(model) == 16 + 12 + 4
+    assert torch.equal(logits(model, tokens), adapted)
+    assert list(model.state_dict()) == names
+    assert [type(module) for module in model.modules()] == classes
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in model.parameters())
+    hooks = [module._forward_hooks for module in model.modules()] + [m._forward_pre_hooks for m in model.modules()]
+    assert not any(hooks)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_each_expert_has_its_own_update(make_model: ModelMaker, implementation: str) -> None:
+    """Against experts written out by hand with the update added to the outputs, values and gradients."""
+    model = make_model()
+    model.set_experts_implementation(implementation)
+    add_low_rank(model, OPTIONS)
+    stir(model)
+    experts: Any = model.mixtures[1].experts
+    updates = {name: update for path, module, name, update in low_rank_updates(model) if module is experts}
+    index_T1 = torch.tensor([[0], [3], [3], [7], [1]])
+    weight_T1 = torch.tensor([[0.5], [1.0], [0.2], [0.7], [1.5]])
+    x_TD = torch.randn(5, 64, generator=torch.Generator().manual_seed(2))
+
+    def low_rank(name: str, expert: int, x_I: torch.Tensor) -> torch.Tensor:
+        weight = experts.parametrizations[name].original[expert]
+        a_RI, b_OR = updates[name].lora_A[expert], updates[name].lora_B[expert]
+        return F.linear(x_I, weight) + 8 / 4 * F.linear(F.linear(x_I, a_RI), b_OR)
+
+    rows = []
+    for token, (expert, gate_value) in enumerate(zip(index_T1[:, 0].tolist(), weight_T1[:, 0], strict=True)):
+        gate_F, up_F = low_rank("gate_up_proj", expert, x_TD[token]).chunk(2)
+        rows.append(gate_value * low_rank("down_proj", expert, F.silu(gate_F) * up_F))
+    expected_TD = torch.stack(rows)
+    parameters = [parameter for update in updates.values() for parameter in (update.lora_A, update.lora_B)]
+    given_TD = experts(x_TD, index_T1, weight_T1)
+    assert (given_TD - expected_TD).abs().max() < 1e-5
+    wanted = torch.autograd.grad(expected_TD.square().sum(), parameters)
+    found = torch.autograd.grad(given_TD.square().sum(), parameters)
+    for one, other in zip(found, wanted, strict=True):
+        assert (one - other).abs().max() < 1e-4 * max(1.0, float(other.abs().max()))
+        assert other.abs().max() > 1e-3
+
+
+def test_a_linear_update_is_the_paper_s(model: GPTMoEForCausalLM) -> None:
+    add_low_rank(model, LowRankOptions(rank=4, alpha=6, rank_stabilized=True, targets=(ParameterKind.ATTENTION,)))
+    stir(model)
+    layer: Any = model.get_submodule("model.layers.0.self_attn.k_proj")
+    update = layer.parametrizations.weight[0]
+    x_TD = torch.randn(5, 64)
+    expected = F.linear(x_TD, layer.parametrizations.weight.original)
+    expected += 6 / 4**0.5 * F.linear(F.linear(x_TD, update.lora_A), update.lora_B)
+    assert (layer(x_TD) - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_only_updates_learn(
+    make_model: ModelMaker, tokens: torch.Tensor, implementation: str, recomputed: bool
+) -> None:
+    model = make_model().train()
+    model.set_experts_implementation(implementation)
+    trained = tune(model, TuningOptions(part=TunedPart.LOW_RANK, lora=OPTIONS))
+    if recomputed:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    frozen = {name: value.clone() for name, value in model.state_dict().items() if "lora" not in name}
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert sum(parameter.numel() for parameter in parameters) == trained.trained
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.5
+    assert all(torch.equal(value, frozen[name]) for name, value in model.state_dict().items() if name in frozen)
+    assert all(update.lora_B.abs().max() > 0 for _, _, _, update in low_rank_updates(model))
+    model.eval()
+    adapted = logits(model, tokens)
+    assert finish_tuning(model) == 32
+    assert (logits(model, tokens) - adapted).abs().max() <= 1e-6
+
+
+def test_recomputing_gives_the_same_gradients(make_model: ModelMaker, tokens: torch.Tensor) -> None:
+    gradients = []
+    for recomputed in (False, True):
+        model = make_model().train()
+        add_low_rank(model, OPTIONS)
+        stir(model)
+        if recomputed:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model(input_ids=tokens, labels=tokens).loss.backward()
+        gradients.append([parameter.grad for parameter in model.parameters() if parameter.requires_grad])
+    for one, other in zip(*gradients, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_the_update_of_experts_is_computed_once_in_a_pass(
+    model: GPTMoEForCausalLM, tokens: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_low_rank(model, OPTIONS)
+    calls: list[torch.Size] = []
+    original: Any = torch.baddbmm
+
+    def counted(weight: torch.Tensor, *factors: torch.Tensor, **options: float) -> torch.Tensor:
+        calls.append(weight.shape)
+        updated: torch.Tensor = original(weight, *factors, **options)
+        return updated
+
+    monkeypatch.setattr(torch, "baddbmm", counted)
+    model.set_experts_implementation("eager")
+    logits(model, tokens)
+    assert len(calls) == 4
+    first = logits(model, tokens)
+    stir(model)
+    assert not torch.equal(logits(model, tokens), first), "a held update outlived its pass"
+
+
+def test_bf16_keeps_updates_in_fp32_and_merges_exactly(make_model: ModelMaker, tokens: torch.Tensor) -> None:
+    model = make_model().to(torch.bfloat16)
+    add_low_rank(model, OPTIONS)
+    stir(model)
+    assert {update.lora_A.dtype for _, _, _, update in low_rank_updates(model)} == {torch.float32}
+    adapted = logits(model, tokens)
+    merge_low_rank(model)
+    assert torch.equal(logits(model, tokens), adapted)
+
+
+def test_a_merged_model_is_saved_as_any_other(model: GPTMoEForCausalLM, tokens: torch.Tensor, tmp_path: Path) -> None:
+    add_low_rank(model, OPTIONS)
+    stir(model)
+    adapted = logits(model, tokens)
+    merge_low_rank(model)
+    model.save_pretrained(tmp_path)
+    again = GPTMoEForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    assert (logits(again, tokens) - adapted).abs().max() <= 1e-6
+
+
+def test_weights_of_a_checkpoint_are_merged_as_they_are_read(make_model: ModelMaker) -> None:
+    model = make_model()
+    natural = list(model.state_dict())
+    options = LowRankOptions(rank=4, alpha=3, targets=(ParameterKind.EXPERTS, ParameterKind.DENSE))
+    add_low_rank(model, options)
+    stir(model)
+    merged = MergedWeights({name: value.clone() for name, value in model.state_dict().items()}, options)
+    assert sorted(merged) == sorted(natural)
+    assert len(merged) == len(natural)
+    read = dict(merged)
+    merge_low_rank(model)
+    assert all(torch.equal(value, read[name]) for name, value in model.state_dict().items())
+    plain = make_model().state_dict()
+    assert all(torch.equal(value, plain[name]) for name, value in MergedWeights(plain, options).items())
+
+
+def test_an_adapter_comes_back(make_model: ModelMaker, tokens: torch.Tensor, tmp_path: Path) -> None:
+    model = make_model()
+    options = LowRankOptions(rank=3, alpha=5, targets=(ParameterKind.EXPERTS, ParameterKind.ATTENTION), seed=9)
+    trained = add_low_rank(model, options)
+    stir(model)
+    save_adapter(model, options, tmp_path / "adapter.safetensors")
+    again = make_model()
+    assert load_adapter(again, tmp_path / "adapter.safetensors") == trained
+    assert torch.equal(logits(again, tokens), logits(model, tokens))
+    merge_low_rank(again)
+    assert torch.equal(logits(again, tokens), logits(model, tokens))
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter.safetensors"]
+
+
+def test_an_interrupted_save_leaves_the_old_adapter(
+    model: GPTMoEForCausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_low_rank(model, OPTIONS)
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(model, OPTIONS, path)
+    before = path.read_bytes()
+    stir(model)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        save_adapter(model, OPTIONS, path)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_adapter_knows_its_weights(make_model: ModelMaker, tmp_path: Path) -> None:
+    model, path = make_model(), tmp_path / "adapter.safetensors"
+    with pytest.raises(RecipeError, match="no low-rank updates to save"):
+        save_adapter(model, OPTIONS, path)
+    add_low_rank(model, OPTIONS)
+    save_adapter(model, OPTIONS, path)
+    with pytest.raises(RecipeError, match="has low-rank updates already"):
+        load_adapter(model, path)
+    other = make_model()
+    other.get_parameter(V_PROJ).data[0, 0] += 1e-3
+    with pytest.raises(RecipeError, match="belongs to other weights"):
+        load_adapter(other, path)
+    assert next(low_rank_updates(other), None) is None
+    changed = {
+        name for name, value in make_model().state_dict().items() if not torch.equal(value, other.state_dict()[name])
+    }
+    assert changed == {V_PROJ}
+    widened = make_model()
+    widened.config.num_experts_per_layer = [0, 4, 0, 4]
+    for name in ("gate_up_proj", "down_proj"):
+        experts = widened.mixtures[1].experts
+        setattr(experts, name, nn.Parameter(getattr(experts, name).data[:4].clone()))
+    with pytest.raises(RecipeError, match="a model of another shape"):
+        load_adapter(widened, path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "foreign"])
+def test_a_damaged_adapter_is_refused(model: GPTMoEForCausalLM, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "adapter.safetensors"
+    if damage == "cut":
+        add_low_rank(model, OPTIONS)
+        save_adapter(model, OPTIONS, path)
+        merge_low_rank(model)
+        path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "foreign":
+        model.save_pretrained(tmp_path)
+        (tmp_path / "model.safetensors").rename(path)
+    with pytest.raises(DamagedRunError, match="is no adapter, or damaged"):
+        load_adapter(model, path)
+    assert next(low_rank_updates(model), None) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"rank": 0}, "rank=0 must be 1 to 1024"),
+        ({"alpha": 0}, "alpha=0 must be a finite number above 0"),
+        ({"alpha": float("inf")}, "alpha=inf"),
+        ({"targets": ()}, "must be some of attention, dense, experts"),
+        ({"targets": ("router",)}, r"targets=\['router'\] must be some of"),
+        ({"targets": ("dense", "dense")}, "each once"),
+        (
+            {"rank": 32, "targets": ("attention",)},
+            r"rank=32 must be below the smaller side of .*k_proj.weight \(32, 64\)",
+        ),
+    ],
+)
+def test_options_that_make_no_update_are_refused(
+    model: GPTMoEForCausalLM, options: dict[str, object], fault: str
+) -> None:
+    with pytest.raises(RecipeError, match=fault):
+        add_low_rank(model, LowRankOptions(**options))  # type: ignore[arg-type]
+
+
+def test_a_dense_model_has_no_experts_to_update() -> None:
+    from tests.model.tiny_dense import tiny_model
+
+    with pytest.raises(RecipeError, match="has no experts to update"):
+        add_low_rank(tiny_model("llama"), OPTIONS)
+    trained = add_low_rank(
+        tiny_model("qwen2"), LowRankOptions(rank=4, targets=(ParameterKind.ATTENTION, ParameterKind.DENSE))
+    )
+    assert trained.low_rank > 0
+
+
+def test_a_broken_update_is_not_merged(model: GPTMoEForCausalLM) -> None:
+    add_low_rank(model, OPTIONS)
+    stir(model)
+    name, _, _, update = list(low_rank_updates(model))[-1]
+    update.lora_B.data.view(-1)[0] = torch.nan
+    with pytest.raises(TrainingError, match=f"the update of {name} is not finite") as raised:
+        merge_low_rank(model)
+    assert isinstance(raised.value, MoesaicError)
+    assert len(list(low_rank_updates(model))) == 32
