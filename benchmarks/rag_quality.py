@@ -157,10 +157,10 @@ def quality_claims(quality: Quality) -> list[Claim]:
 def served_quality(
     artifact: ModelArtifact, work: Path, notice: Notice, *, embedder: str = DEFAULT_EMBEDDER
 ) -> ServedQuality:
-    """Measure an artifact in this process, over Python's reference as a base below `work`."""
+    """Measure extractive answers of an artifact in this process, over Python's reference as a base below `work`."""
     with python_base(work / "rag-quality", embedder, notice) as base:
         place = ModelPlace(model=artifact.folder)
-        return asyncio.run(_measure_ways(place, base, [RagMode.EXTRACTIVE, RagMode.GENERATIVE], notice))
+        return asyncio.run(_measure_ways(place, base, [RagMode.EXTRACTIVE], notice))
 
 
 def main(arguments: list[str] | None = None) -> int:

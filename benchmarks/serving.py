@@ -11,21 +11,31 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
 import aiohttp
 from rich.console import Console
 
 from benchmarks.import_time import import_times
 from benchmarks.load import prompts
-from benchmarks.paired import ratios
 from benchmarks.perplexity import python_reference
-from benchmarks.report import Claim, Report, ResultTable, command_line, describe_machine, describe_versions
+from benchmarks.report import Report, command_line, describe_machine, describe_versions
 from benchmarks.served_processes import HTTP_MODEL, grpc_server, http_server
-from benchmarks.serving_load import EngineWay, GrpcWay, HttpWay, Outcome, Way, run_load
+from benchmarks.serving_claims import (
+    MANY,
+    NEW_TOKENS,
+    ONE,
+    PROMPT_TOKENS,
+    Outcomes,
+    demo_claims,
+    import_claim,
+    import_table,
+    way_claims,
+    way_table,
+)
+from benchmarks.serving_load import EngineWay, GrpcWay, HttpWay, Way, run_load
 from benchmarks.timed_demo import time_demo
 from moesaic.artifact import ModelArtifact
 from moesaic.client import AsyncClient
@@ -35,13 +45,7 @@ from moesaic.server.engine.hardware import Machine
 __all__ = ["main"]
 
 _MODULE = "benchmarks.serving"
-_MANY, _ONE = 32, 1
-_PROMPT_TOKENS, _NEW_TOKENS = 64, 64
 _SETTINGS = VllmSettings(prefix_caching=False, kv_cache_bytes=2**29)
-_ENGINE, _GRPC, _HTTP = EngineWay.name, GrpcWay.name, HttpWay.name
-
-Outcomes = dict[tuple[str, int], list[Outcome]]
-"""Outcomes of every round, by way and number of streams."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     artifact = ModelArtifact.open(_artifact(options.base, options.work, notice))
     imports = import_times(3 if options.quick else 9)
     outcomes = _measure_ways(artifact, machine, 3 if options.quick else 9, notice)
-    claims = [*_way_claims(outcomes), _import_claim(imports)]
-    tables = {"Ways to the engine": _way_table(outcomes), "Imports": _import_table(imports)}
+    claims = [*way_claims(outcomes), import_claim(imports)]
+    tables = {"Ways to the engine": way_table(outcomes), "Imports": import_table(imports)}
     if not options.quick:
         from benchmarks.rag_quality import quality_claims, served_quality
 
@@ -70,10 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         tables |= quality.tables
         notice("the demo, from a copy of what is committed")
         demo = time_demo(options.work, notice)
-        claims += [
-            Claim(claim="demo_cold_s", value=demo.cold_s, unit="s", bar="<= 900", samples=(demo.cold_s,)),
-            Claim(claim="demo_warm_s", value=demo.warm_s, unit="s", bar="<= 240", samples=(demo.warm_s,)),
-        ]
+        claims += demo_claims(demo)
     report = Report(
         machine=described,
         command=command_line(_MODULE, arguments),
@@ -143,77 +144,15 @@ async def _rounds(ways: list[Way], text: Sequence[int], rounds: int, notice: Cal
     for index in range(rounds + 1):
         notice("warm-up" if index == 0 else f"round {index} of {rounds}")
         turned = [ways[(index + shift) % len(ways)] for shift in range(len(ways))]
-        for streams, new_tokens, repeats in ((_MANY, _NEW_TOKENS, 1), (_ONE, 16, 8)):
+        for streams, new_tokens, repeats in ((MANY, NEW_TOKENS, 1), (ONE, 16, 8)):
             for repeat in range(repeats):
-                first = (index * 4 + repeat) * _MANY * _PROMPT_TOKENS % (len(text) // 2)
-                asked = prompts(text[first:], streams, _PROMPT_TOKENS)
+                first = (index * 4 + repeat) * MANY * PROMPT_TOKENS % (len(text) // 2)
+                asked = prompts(text[first:], streams, PROMPT_TOKENS)
                 for way in turned:
                     outcome = await run_load(way, asked, new_tokens)
                     if index:
                         outcomes.setdefault((way.name, streams), []).append(outcome)
     return outcomes
-
-
-def _way_claims(outcomes: Outcomes) -> list[Claim]:
-    def compared(name: str, bar: str, unit: str, above: str, below: str, streams: int, attribute: str) -> Claim:
-        samples = ratios(
-            [getattr(outcome, attribute) for outcome in outcomes[above, streams]],
-            [getattr(outcome, attribute) for outcome in outcomes[below, streams]],
-        )
-        return Claim(claim=name, value=median(samples), unit=unit, bar=bar, samples=tuple(samples))
-
-    http, first = "x vLLM's HTTP server", "first_token_median_s"
-    return [
-        compared("grpc_tokens_vs_engine_32", ">= 0.95", "x AsyncLLM", _GRPC, _ENGINE, _MANY, "tokens_per_s"),
-        compared("grpc_tokens_vs_http_32", "reported", http, _GRPC, _HTTP, _MANY, "tokens_per_s"),
-        compared("grpc_ttft_p50_vs_http_32", "<= 0.90", http, _GRPC, _HTTP, _MANY, first),
-        compared("grpc_frontend_cpu_vs_http", "<= 0.70", http, _GRPC, _HTTP, _MANY, "front_end_cpu_s"),
-        compared("grpc_ttft_vs_engine_1", "<= 1.10", "x AsyncLLM", _GRPC, _ENGINE, _ONE, first),
-    ]
-
-
-def _way_table(outcomes: Outcomes) -> ResultTable:
-    rows = []
-    for way in (_ENGINE, _GRPC, _HTTP):
-        many, one = outcomes[way, _MANY], outcomes[way, _ONE]
-        rows.append(
-            (
-                way,
-                f"{median(outcome.tokens_per_s for outcome in many):.0f}",
-                f"{median(outcome.first_token_median_s for outcome in many):.3f}",
-                f"{median(outcome.front_end_cpu_s for outcome in many):.3f}",
-                f"{median(outcome.first_token_median_s for outcome in one):.4f}",
-            )
-        )
-    return ResultTable(
-        columns=(
-            "way",
-            f"tokens/s, {_MANY} streams",
-            "first token, s",
-            "front-end CPU, s per 1,000 tokens",
-            "first token of one stream, s",
-        ),
-        rows=tuple(rows),
-        note=f"{_MANY} requests at once, {_PROMPT_TOKENS} tokens in and {_NEW_TOKENS} out; medians of "
-        f"{len(outcomes[_GRPC, _MANY])} rounds. The callers' own work is done on the same cores.",
-    )
-
-
-def _import_claim(imports: Mapping[str, Sequence[float]]) -> Claim:
-    allowance_s = 0.1
-    samples = ratios([max(1e-3, value - allowance_s) for value in imports["moesaic.client"]], imports["grpc"])
-    return Claim(
-        claim="client_import_vs_grpc",
-        value=median(samples),
-        unit="x import grpc, after 0.1 s",
-        bar="<= 1.5",
-        samples=tuple(samples),
-    )
-
-
-def _import_table(imports: Mapping[str, Sequence[float]]) -> ResultTable:
-    rows = tuple((name, f"{median(values):.3f}") for name, values in imports.items())
-    return ResultTable(columns=("import", "seconds"), rows=rows, note="In a fresh process, warm file cache.")
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ class RagOptions:
     """A further span is cited if its odds are at least this share of the best one's, 0 to 1."""
     threshold: float = 0.5
     """Questions are declined whose score is below: 0 never declines, 1 always does."""
-    max_tokens: int = 256
+    max_tokens: int = 128
     """Most tokens of a generative answer."""
-    min_support: float = 0.5
+    min_support: float = 0.65
     """Sentences of a generative answer that no span supports as much as this are dropped, 0 to 1."""
 
     def __post_init__(self) -> None:

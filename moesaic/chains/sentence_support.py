@@ -1,8 +1,8 @@
 """How well a span bears out a sentence that a model wrote.
 
 Half of it is nearness in meaning, half the share of the sentence's words that the span has. A number that the sentence
-has and the span lacks ends it: figures are what small models invent most readily. This measures whether a sentence
-stays with its source, not whether it follows from it: a `not` too many is not noticed.
+has and the span lacks ends it: figures are what small models invent most readily. So do too few words to tell by. This
+measures whether a sentence stays with its source, not whether it follows from it: a `not` too many is not noticed.
 """
 
 import re
@@ -17,6 +17,7 @@ from moesaic.retrieval.query_words import query_words
 
 __all__ = ["Support", "best_support"]
 
+_FEWEST_WORDS = 3
 _NUMBER = re.compile(r"\d+(?:\.\d+)*")
 
 
@@ -42,7 +43,7 @@ def best_support(base: KnowledgeBase, evidence: Evidence, sentence: str) -> Supp
 
 
 def _degree(text: str, words: frozenset[str], numbers: set[str], similarity: float) -> float:
-    if not words or not numbers <= set(_NUMBER.findall(text)):
+    if len(words) < _FEWEST_WORDS or not numbers <= set(_NUMBER.findall(text)):
         return 0.0
 
     shared = len(words & stems(text)) / len(words)

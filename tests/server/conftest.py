@@ -6,13 +6,17 @@ The vLLM engine belongs to the event loop of the session: tests that use it carr
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
 
 from moesaic.artifact import ModelArtifact
+from moesaic.server import MoesaicServer, ServedModel, ServerConfig
 from moesaic.server.engine import VllmEngine, VllmSettings
 from tests.server.engine.tiny_artifact import write_artifact
+from tests.server.serving import Served
 
 ENGINE_SETTINGS = VllmSettings(
     max_num_seqs=8,
@@ -42,3 +46,28 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where temporary files of this process go during the test."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
+
+
+class Lent:
+    """An engine that stays when its server goes."""
+
+    def __init__(self, engine: VllmEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def stop(self) -> None:
+        """Leave it to whoever lent it."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def engine_served(vllm_engine: VllmEngine) -> AsyncIterator[Served]:
+    """A server over the session's engine."""
+    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.0)
+    lent: Any = Lent(vllm_engine)
+    server = MoesaicServer(lent, config, model=ServedModel.of(vllm_engine.artifact))
+    await server.start()
+    async with grpc.aio.insecure_channel(server.target) as channel:
+        yield Served(server=server, channel=channel)
+    await server.stop()

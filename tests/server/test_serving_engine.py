@@ -9,16 +9,13 @@ import os
 import random
 import re
 import signal
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
-import pytest_asyncio
 from grpc_health.v1 import health_pb2
 
 from moesaic import v1
-from moesaic.server import MoesaicServer, ServedModel, ServerConfig
 from moesaic.server.engine import EngineLoad, EngineState, VllmEngine
 from tests.client.waiting import until
 from tests.server.engine.asking import LONG_ANSWER
@@ -39,29 +36,9 @@ TOOLS = [
 ]
 
 
-class Lent:
-    """An engine that stays when its server goes."""
-
-    def __init__(self, engine: VllmEngine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    async def stop(self) -> None:
-        """Leave it to whoever lent it."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def served(vllm_engine: VllmEngine) -> AsyncIterator[Served]:
-    """A server over the session's engine."""
-    config = ServerConfig(listen="127.0.0.1:0", drain_s=0.0)
-    lent: Any = Lent(vllm_engine)
-    server = MoesaicServer(lent, config, model=ServedModel.of(vllm_engine.artifact))
-    await server.start()
-    async with grpc.aio.insecure_channel(server.target) as channel:
-        yield Served(server=server, channel=channel)
-    await server.stop()
+@pytest.fixture
+def served(engine_served: Served) -> Served:
+    return engine_served
 
 
 def long_stream(**options: Any) -> v1.GenerateStreamRequest:

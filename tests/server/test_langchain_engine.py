@@ -1,0 +1,110 @@
+"""LangChain over gRPC over the real engine: tools, forms, streams, usage, stops, and an answer with citations.
+
+The model is random: what it says means nothing, but what is promised of its form must hold all the same.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from langchain_core.messages import AIMessageChunk
+from langchain_core.tools import tool
+from pydantic import BaseModel, Field
+
+from moesaic.chains import ChatMoesaic, Judge, RagChain, RagOptions
+from moesaic.client import AsyncClient
+from tests.chains.rag_scene import assert_exact, made_base
+from tests.server.serving import Served
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+
+
+class Trip(BaseModel):
+    """Where to, and for how long."""
+
+    where: Literal["叶", "stem"]
+    days: int = Field(ge=0, le=9)
+
+
+@tool
+def look_up(trip: Trip) -> str:
+    """Look a trip up."""
+    return trip.where
+
+
+@tool
+def stop() -> str:
+    """Stop."""
+    return "stopped"
+
+
+@pytest.fixture
+def model(engine_served: Served) -> ChatMoesaic:
+    return ChatMoesaic(target=engine_served.server.target, max_tokens=200, max_retries=0, timeout_s=60.0)
+
+
+@pytest.mark.parametrize("choice", ["any", "look_up"])
+async def test_a_forced_call_satisfies_its_schema(model: ChatMoesaic, choice: str) -> None:
+    for seed in range(3):
+        answer = await model.bind_tools([look_up, stop], tool_choice=choice).ainvoke("Hello", seed=seed)
+        assert answer.invalid_tool_calls == []
+        (call,) = answer.tool_calls
+        assert call["name"] == "look_up" or (choice, call["name"], call["args"]) == ("any", "stop", {})
+        if call["name"] == "look_up":
+            Trip.model_validate(call["args"]["trip"])
+
+
+async def test_a_structured_answer_is_an_object_of_its_class(model: ChatMoesaic) -> None:
+    bound = model.with_structured_output(Trip)
+    drawn = [await bound.ainvoke(f"问题 {number}", temperature=1.0, seed=number) for number in range(3)]
+    assert all(isinstance(trip, Trip) for trip in drawn)
+
+
+async def test_what_is_streamed_is_what_is_answered_with_its_usage(model: ChatMoesaic) -> None:
+    whole = await model.ainvoke("Hello", temperature=0, max_tokens=24)
+    pieces = [piece async for piece in model.astream("Hello", temperature=0, max_tokens=24)]
+    assert len(pieces) > 2
+    added = pieces[0]
+    for piece in pieces[1:]:
+        added = added + piece
+    assert isinstance(added, AIMessageChunk)
+    assert added.text == whole.text
+    assert whole.usage_metadata is not None
+    assert added.usage_metadata == whole.usage_metadata
+    assert 0 < whole.usage_metadata["output_tokens"] <= 24
+    assert whole.response_metadata["finish_reason"] in ("stop", "length")
+
+
+async def test_the_same_without_a_loop_of_one_s_own(model: ChatMoesaic) -> None:
+    whole = await model.ainvoke("Hello", temperature=0, max_tokens=12)
+    answer = await asyncio.to_thread(model.invoke, "Hello", temperature=0, max_tokens=12)
+    streamed = await asyncio.to_thread(
+        lambda: "".join(p.text for p in model.stream("Hello", temperature=0, max_tokens=12))
+    )
+    assert answer.text == whole.text == streamed
+
+
+async def test_a_stop_ends_the_answer_before_it(model: ChatMoesaic) -> None:
+    free = await model.ainvoke("Hello", temperature=0, max_tokens=40)
+    word = free.text[len(free.text) // 2 :][:2]
+    assert word, "the model ended at once; choose another prompt"
+    stopped = await model.ainvoke("Hello", temperature=0, max_tokens=40, stop=[word])
+    assert stopped.text == free.text[: free.text.index(word)]
+    assert stopped.response_metadata["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("judge", list(Judge))
+async def test_answers_cite_what_stands_there_whatever_the_model_says(
+    engine_served: Served, tmp_path: Path, judge: Judge
+) -> None:
+    options = RagOptions(judge=judge, threshold=0.0)
+    async with AsyncClient(engine_served.server.target, timeout_s=60) as client:
+        with made_base(tmp_path / "kb") as base:
+            chain = RagChain(base=base, client=client, options=options, timeout_s=60.0)
+            answers = [await chain.ainvoke(asked) for asked in ("Where does the cat sleep?", "猫睡在哪里?")]
+            assert assert_exact(base, answers) >= 2
+            assert [answer.declined for answer in answers] == [False, False]
+            strict = RagChain(base=base, client=client, options=RagOptions(judge=judge, threshold=1.0), timeout_s=60.0)
+            declined = await strict.ainvoke("How much is a ticket to Geneva?")
+            assert (declined.declined, declined.citations) == (True, ())
