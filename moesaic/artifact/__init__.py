@@ -4,6 +4,7 @@ It is the contract between training and serving, and it loads no torch: it store
 
 - `ModelArtifact` opens a folder, refuses what is damaged or foreign, and verifies digests.
 - `ArtifactWriter` builds a folder beside its target and publishes it in one step, or leaves no trace.
+- `ModelRegistry` holds the versions of one model: what is served now, and what was before.
 - `Manifest` and its records are what `moesaic.json` says; `Canary` is what loaded weights must reproduce.
 """
 
@@ -20,6 +21,7 @@ from moesaic.artifact.manifest import (
     Quantization,
 )
 from moesaic.artifact.record import Option
+from moesaic.artifact.registry import ModelRegistry, RegistryEvent, RegistryVerb
 from moesaic.artifact.writer import ArtifactWriter, update_manifest
 
 __all__ = [
@@ -34,8 +36,11 @@ __all__ = [
     "Lineage",
     "Manifest",
     "ModelArtifact",
+    "ModelRegistry",
     "Option",
     "Progress",
     "Quantization",
+    "RegistryEvent",
+    "RegistryVerb",
     "update_manifest",
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import moesaic
-from moesaic.cli import ask, chat, demo, doctor, generate, kb, model, serve
+from moesaic.cli import ask, chat, data, demo, doctor, generate, kb, model, registry, serve, tokenizer, train
 from moesaic.cli.failure import exit_code, report_failure
 from moesaic.errors import MoesaicError
 
@@ -24,6 +24,10 @@ app = typer.Typer(
 )
 app.add_typer(model.app, name="model")
 app.add_typer(kb.app, name="kb")
+app.add_typer(registry.app, name="registry")
+app.add_typer(data.app, name="data")
+app.add_typer(tokenizer.app, name="tokenizer")
+app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from moesaic.artifact import ModelArtifact
+from moesaic.artifact import ModelArtifact, ModelRegistry
 
 if TYPE_CHECKING:
-    from moesaic.server import MoesaicServer, ServerFile
+    from moesaic.server import MoesaicServer, RegistryFollower, ServerFile
 
 __all__ = ["serve"]
 
 
 def serve(
-    model: Annotated[Path, typer.Option(help="Folder of the artifact.")],
+    model: Annotated[
+        Path, typer.Option(help="Folder of an artifact, or of a registry: what is current there is followed.")
+    ],
     config: Annotated[Path | None, typer.Option(help="TOML file with [server], [engine] and [embedder].")] = None,
     listen: Annotated[
         str | None, typer.Option(help="HOST:PORT or unix:PATH; beyond loopback it needs TLS and tokens.")
@@ -57,10 +59,14 @@ def serve(
         },
     )
     _log_to_stderr(logging.INFO if log_calls else logging.WARNING)
-    artifact = ModelArtifact.open(model)
+    registry = ModelRegistry.open(model) if ModelRegistry.is_registry(model) else None
+    artifact = ModelArtifact.open(model) if registry is None else registry.artifact()
     server = _server(artifact, file, name=name, embedder=embedder, engine=engine)
+    follower = None
+    if registry is not None:
+        follower = _follower(server, registry, artifact.folder.name, file, name=name, engine=engine)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(server))
+        runner.run(_serve(server, follower))
 
 
 def _server(
@@ -78,7 +84,18 @@ def _server(
     return MoesaicServer(chosen, file.server, model=ServedModel.of(artifact, name), embedder=encoder)
 
 
-async def _serve(server: "MoesaicServer") -> None:
+def _follower(
+    server: "MoesaicServer", registry: ModelRegistry, version: str, file: "ServerFile", *, name: str | None, engine: str
+) -> "RegistryFollower":
+    from moesaic.cli.engines import chosen_engine
+    from moesaic.server import RegistryFollower
+
+    return RegistryFollower(
+        server, registry, version, lambda artifact: chosen_engine(artifact, engine, file.engine), name=name
+    )
+
+
+async def _serve(server: "MoesaicServer", follower: "RegistryFollower | None" = None) -> None:
     """Serve until a signal; a second one ends the draining."""
     console = Console(stderr=True)
     stopping = asyncio.Event()
@@ -101,7 +118,11 @@ async def _serve(server: "MoesaicServer") -> None:
     gc.freeze()
     typer.echo(f"serving {server.service.model.name} on {server.target}")
     sys.stdout.flush()
+    following = None if follower is None else asyncio.create_task(follower.run())
     await signalled
+    if following is not None:
+        following.cancel()
+        await asyncio.wait({following})
     console.print(f"[dim]stopping: {len(server.service.calls)} open requests may end[/dim]", highlight=False)
     stopping.clear()
     stop = asyncio.create_task(server.stop())

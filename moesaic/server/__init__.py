@@ -1,6 +1,7 @@
 """A model artifact behind gRPC. Importing this package loads neither torch nor vLLM.
 
 server.py        MoesaicServer: listens, starts the engine, drains
+follower.py      RegistryFollower: serves whatever version a registry says is current
 config.py        ServerConfig and the file it is read from
 inference.py     InferenceService: the calls, without a network
 discovery.py     DiscoveryService: facts about it
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moesaic.server.config import ServerConfig, ServerFile
+    from moesaic.server.follower import RegistryFollower
     from moesaic.server.in_process import InProcessClient
     from moesaic.server.inference import InferenceService, ServiceLimits
     from moesaic.server.open_calls import Caller
@@ -28,6 +30,7 @@ __all__ = [
     "InProcessClient",
     "InferenceService",
     "MoesaicServer",
+    "RegistryFollower",
     "ServedModel",
     "ServerConfig",
     "ServerFile",
@@ -39,6 +42,7 @@ _MODULES = {
     "InProcessClient": "in_process",
     "InferenceService": "inference",
     "MoesaicServer": "server",
+    "RegistryFollower": "follower",
     "ServedModel": "served_model",
     "ServerConfig": "config",
     "ServerFile": "config",

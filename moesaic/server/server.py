@@ -1,8 +1,8 @@
 """`MoesaicServer`: one engine behind gRPC, from the first byte to the last.
 
 Life: the socket is opened and health says NOT_SERVING; the engine starts and replays the canary; SERVING. An engine
-that dies makes it NOT_SERVING at once, and is started again. `stop` refuses new calls, lets open ones end, and ends
-what is left with a typed last event.
+that dies makes it NOT_SERVING at once, and is started again. `replace` puts another engine in its place. `stop` refuses
+new calls, lets open ones end, and ends what is left with a typed last event.
 
 Health (`grpc.health.v1`, with a Watch that goes on) has one answer for the server ("") and for each service: whether it
 serves now.
@@ -25,7 +25,7 @@ from moesaic.errors import InputError
 from moesaic.server.config import ServerConfig
 from moesaic.server.credentials import Tokens, server_credentials
 from moesaic.server.discovery import DiscoveryService
-from moesaic.server.engine import Engine
+from moesaic.server.engine import Engine, EngineState
 from moesaic.server.grpc_service import Calls, DiscoveryServicer, InferenceServicer
 from moesaic.server.inference import InferenceService, ServiceLimits
 from moesaic.server.observation import Observation
@@ -76,7 +76,6 @@ class MoesaicServer:
         embedder: "Embedder | None" = None,
     ) -> None:
         self.config = config or ServerConfig()
-        self.engine = engine
         self.service = InferenceService(
             engine,
             model or ServedModel(name=model_name, weight_version="unknown"),
@@ -87,12 +86,17 @@ class MoesaicServer:
                 max_batch=self.config.max_batch,
             ),
         )
-        self.observation = Observation(engine.load)
+        self.observation = Observation(lambda: self.engine.load())
         self.metrics_port: int | None = None
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._port = 0
         self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What computes now."""
+        return self.service.engine
 
     @property
     def target(self) -> str:
@@ -136,6 +140,35 @@ class MoesaicServer:
         finally:
             await self._closed(server)
             await self.engine.stop()
+
+    async def replace(self, engine: Engine, model: ServedModel) -> None:
+        """Serve with another engine: drain, stop the former one, start this one; if it fails, the former one serves on.
+
+        Callers get UNAVAILABLE with a time to come back meanwhile; what was open may end first, as in `stop`.
+
+        Raises:
+            EngineError, CanaryError: the new engine did not start; the former one serves again.
+        """
+        assert self._server is not None, "a server that serves"
+        await self._left_alone()
+        await self._tell(serving=False)
+        former, said = self.service.engine, self.service.model
+        try:
+            await self.service.drain(self.config.drain_s)
+            await former.stop()
+            self.service.engine, self.service.model = engine, model
+            try:
+                await engine.start()
+            except Exception:
+                await engine.stop()
+                self.service.engine, self.service.model = former, said
+                await former.start()
+                raise
+        finally:
+            self.service.calls.draining = False
+            if self.engine.state is EngineState.READY:
+                await self._tell(serving=True)
+            self._keeper = asyncio.create_task(self._keep())
 
     async def wait(self) -> None:
         """Wait until the server has stopped."""
