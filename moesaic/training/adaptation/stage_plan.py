@@ -88,7 +88,9 @@ class StageSettings:
     learning_rate: float
     """Peak."""
     steps: int
+    """Optimizer steps, enough for all passes."""
     warmup_steps: int
+    """Steps until the peak."""
     ratios: dict[str, float]
     """Share of each corpus in every batch."""
 

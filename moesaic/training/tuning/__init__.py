@@ -1,10 +1,9 @@
 """Tuning on examples: conversations, what of a model is trained, recipes for the chains, classifiers of pairs.
 
-    trained = tune(model, options)                               # what is trained; before the optimizer is made
-    examples = prepared_examples(example_options, folder)        # read, or made and kept
-    source = ConversationSource.of(examples.examples, ExampleEncoder(tokenizer), rows=…, sequence_length=…, seed=…)
-    …                                                            # any loop over a `BatchSource`
-    finish_tuning(model)                                         # merged; or MergedWeights(checkpoint, options.lora)
+    trained = tune(model, tuning)                             # what is trained; before the optimizer is made
+    source = example_source(examples, tokenizer, folder, …)   # a `BatchSource`
+    …                                                         # any loop
+    finish_tuning(model)                                      # merged; or MergedWeights(of a checkpoint, tuning.lora)
 
 No training loop over a language model is here: that is the trainer of this package.
 """
@@ -17,6 +16,7 @@ from moesaic.training.tuning.example_recipe import (
     ExampleKind,
     ExampleOptions,
     PreparedExamples,
+    example_source,
     prepared_examples,
     write_examples,
 )
@@ -70,6 +70,7 @@ __all__ = [
     "TunedPart",
     "TuningOptions",
     "coherence_pairs",
+    "example_source",
     "finish_tuning",
     "grounded_examples",
     "load_adapter",

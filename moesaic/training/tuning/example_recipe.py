@@ -17,7 +17,10 @@ from moesaic.chains.rag_options import RagOptions
 from moesaic.errors import CorpusError, RecipeError
 from moesaic.retrieval import ChunkOptions, KnowledgeBase, load_embedder, load_sources
 from moesaic.training.data.durable import file_digest, made_folder, written_file, written_json
+from moesaic.training.processes import Processes
 from moesaic.training.tuning.conversation import Example, example_to_json, read_examples
+from moesaic.training.tuning.conversation_source import ConversationSource
+from moesaic.training.tuning.encoded_example import ExampleEncoder
 from moesaic.training.tuning.grounded_question import read_grounded
 from moesaic.training.tuning.grounded_recipe import GroundedOptions, ServedFormat, grounded_examples
 from moesaic.training.tuning.program_recipe import program_examples
@@ -28,6 +31,7 @@ __all__ = [
     "ExampleKind",
     "ExampleOptions",
     "PreparedExamples",
+    "example_source",
     "prepared_examples",
     "write_examples",
 ]
@@ -129,6 +133,35 @@ def prepared_examples(options: ExampleOptions, folder: Path) -> PreparedExamples
     # Last: without this file, what was written before counts for nothing.
     written_json(folder / REPORT_NAME, recipe | report | {"examples": file_digest(folder / EXAMPLES_NAME)})
     return PreparedExamples(examples=tuple(examples), report=report)
+
+
+def example_source(
+    options: ExampleOptions,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    sequence_length: int,
+    rows: int,
+    seed: int,
+    processes: Processes,
+) -> ConversationSource:
+    """The batches of a recipe's examples; to be called in every process. The first one makes what must be made.
+
+    `rows` count over all processes. Errors are those of `prepared_examples`, `ExampleEncoder` and
+    `ConversationSource`.
+    """
+    if processes.is_first:
+        prepared_examples(options, folder)
+    processes.wait()
+    return ConversationSource.of(
+        prepared_examples(options, folder).examples,
+        ExampleEncoder(tokenizer),
+        sequence_length=sequence_length,
+        rows=rows,
+        seed=seed,
+        rank=processes.rank,
+        world_size=processes.size,
+    )
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:

@@ -6,10 +6,13 @@
     questions   .json   [{"question", "answer"?, "gold": [{"document", "quote"}]}]         on documents of their own
 
 - No answers mean that the texts do not answer. Keys that are not named here are not looked at: these are others' files.
-- Every context becomes a document, once; an answer that its context does not hold is refused with its place.
+- Every context becomes a document, once.
+- Public data sets have a few questions that are blank, or whose answer does not stand in its text. They are left out
+  and listed; if they are more than a twentieth, the data is refused. What has no known form is refused in any case.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +25,10 @@ from moesaic.retrieval import Document
 
 __all__ = ["GoldSpan", "GroundedQuestion", "GroundedSet", "read_grounded"]
 
+_log = logging.getLogger(__name__)
+
 _MOST_TITLE = 200
+_MOST_LEFT_OUT = 0.05
 
 
 class GoldSpan(NamedTuple):
@@ -50,6 +56,8 @@ class GroundedSet:
 
     documents: tuple[Document, ...]
     questions: tuple[GroundedQuestion, ...]
+    left_out: tuple[str, ...] = ()
+    """Where a question was left out, and why."""
 
     def without_some(self, share: float, seed: int) -> "GroundedSet":
         """Leave out a share of the documents: nothing answers their questions any more.
@@ -74,7 +82,7 @@ class GroundedSet:
             answer = question.answer if len(kept) == len(question.gold) else ""
             questions.append(replace(question, gold=kept, answer=answer))
         documents = tuple(document for document in self.documents if document.id not in gone)
-        return GroundedSet(documents=documents, questions=tuple(questions))
+        return replace(self, documents=documents, questions=tuple(questions))
 
 
 def read_grounded(paths: Iterable[Path], documents: Sequence[Document] = ()) -> GroundedSet:
@@ -85,8 +93,8 @@ def read_grounded(paths: Iterable[Path], documents: Sequence[Document] = ()) -> 
         documents: what the gold quotes of question files stand in.
 
     Raises:
-        CorpusError: a file is unreadable or of no known form, a question lacks something, or an answer is not in its
-            context; its place is named. There is no question at all.
+        CorpusError: a file is unreadable, a record is of no known form, or too many questions do not fit their texts;
+            the place is named. There is no question at all.
     """
     reader = _Reader(documents)
     for path in paths:
@@ -96,11 +104,18 @@ def read_grounded(paths: Iterable[Path], documents: Sequence[Document] = ()) -> 
                 raise CorpusError(f"{file} is no {' or '.join(_FORMS)} file: convert it")
             for where, record in _records(file):
                 reader.read(where, record)
+    faults = reader.left_out
+    if len(faults) > _MOST_LEFT_OUT * (len(faults) + len(reader.questions)):
+        raise CorpusError(f"{faults[0]} (and {len(faults) - 1} more like it): correct the data")
+    if faults:
+        _log.info("%d questions are left out, first %s", len(faults), faults[0])
     if not reader.questions:
         raise CorpusError(
             f"there is no question in {', '.join(map(str, paths)) or 'no file'}: give .json or .jsonl files"
         )
-    return GroundedSet(documents=tuple(reader.documents.values()), questions=tuple(reader.questions))
+    return GroundedSet(
+        documents=tuple(reader.documents.values()), questions=tuple(reader.questions), left_out=tuple(faults)
+    )
 
 
 _FORMS = (".json", ".jsonl")
@@ -111,7 +126,7 @@ def _records(file: Path) -> Iterator[tuple[str, Any]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix == ".jsonl":
-            for number, line in enumerate(text.splitlines(), start=1):
+            for number, line in enumerate(text.split("\n"), start=1):
                 if line.strip():
                     yield f"{file}, line {number}", json.loads(line)
             return
@@ -140,10 +155,13 @@ class _Reader:
     def __init__(self, documents: Iterable[Document]) -> None:
         self.documents = {document.id: document for document in documents}
         self.questions: list[GroundedQuestion] = []
+        self.left_out: list[str] = []
         self._by_text: dict[str, str] = {}
+        self._lost: list[str] = []
 
     def read(self, where: str, record: Any) -> None:
         record = _object(where, record)
+        self._lost.clear()
         if "gold" in record:
             question = self._on_documents(where, record)
         elif "passages" in record:
@@ -155,8 +173,11 @@ class _Reader:
                 f"{where} has neither context, passages nor gold; it has {', '.join(record) or 'nothing'}"
             )
         if not question.text.strip():
-            raise CorpusError(f"{where}: the question is blank; leave it out")
-        self.questions.append(question)
+            self.left_out.append(f"{where}: the question is blank")
+        elif self._lost:
+            self.left_out.append(f"{where}: {self._lost[0][:60]!r} does not stand in its text")
+        else:
+            self.questions.append(question)
 
     def _on_context(self, where: str, record: Mapping[str, Any]) -> GroundedQuestion:
         context = _field(where, record, "context", str)
@@ -164,17 +185,19 @@ class _Reader:
         answers = _field(where, record, "answers", list)
         if record.get("is_impossible") and answers:
             raise CorpusError(f"{where} is impossible and has {len(answers)} answers: it can't be both")
-        gold = []
+        gold: list[GoldSpan] = []
         for index, answer in enumerate(answers):
             here = f"{where}.answers[{index}]"
             text, start = _field(here, answer, "text", str), _field(here, answer, "answer_start", int)
-            start = _located(here, context, text, start)
-            gold.append(GoldSpan(document, start, start + len(text)))
+            gold += self._located(document, context, text, start)
         return GroundedQuestion(text=_field(where, record, "question", str), gold=tuple(dict.fromkeys(gold)))
 
     def _on_passages(self, where: str, record: Mapping[str, Any]) -> GroundedQuestion:
         texts = []
-        for index, passage in enumerate(_field(where, record, "passages", list)):
+        passages = _field(where, record, "passages", list)
+        if not passages:
+            raise CorpusError(f"{where} has no passages: give the texts that it is on")
+        for index, passage in enumerate(passages):
             here = f"{where}.passages[{index}]"
             text = _field(here, passage, "text", str)
             texts.append((self._document(here, str(passage.get("title") or ""), text), text))
@@ -187,17 +210,14 @@ class _Reader:
             if not given:
                 continue
             for sentence in _field(here, output, "selected_sentences", list):
-                places = [(name, text.find(sentence.strip()), sentence.strip()) for name, text in texts]
-                found = [GoldSpan(name, start, start + len(words)) for name, start, words in places if start >= 0]
-                if not found:
-                    raise CorpusError(f"{here}: no passage holds the sentence {sentence[:60]!r}")
-                gold += found
+                holding = next((number for number, (_, text) in enumerate(texts) if sentence.strip() in text), 0)
+                gold += self._located(*texts[holding], sentence.strip(), 0)
         return GroundedQuestion(
             text=_field(where, record, "input", str), gold=tuple(dict.fromkeys(gold)), answer=answer
         )
 
     def _on_documents(self, where: str, record: Mapping[str, Any]) -> GroundedQuestion:
-        gold = []
+        gold: list[GoldSpan] = []
         for index, span in enumerate(_field(where, record, "gold", list)):
             here = f"{where}.gold[{index}]"
             name, quote = _field(here, span, "document", str), _field(here, span, "quote", str)
@@ -205,13 +225,25 @@ class _Reader:
                 raise CorpusError(
                     f"{here}: there is no document {name!r}; give the documents that the questions are on"
                 )
-            start = _located(here, self.documents[name].text, quote, 0)
-            gold.append(GoldSpan(name, start, start + len(quote)))
+            gold += self._located(name, self.documents[name].text, quote, 0)
         return GroundedQuestion(
             text=_field(where, record, "question", str),
             gold=tuple(dict.fromkeys(gold)),
             answer=str(record.get("answer") or "") if gold else "",
         )
+
+    def _located(self, document: str, text: str, words: str, start: int) -> list[GoldSpan]:
+        """The span of the words: at `start`, or at the occurrence that is nearest to it; none if they are nowhere."""
+        places = []
+        place = text.find(words) if words.strip() else -1
+        while place >= 0:
+            places.append(place)
+            place = text.find(words, place + 1)
+        if not places:
+            self._lost.append(words)
+            return []
+        nearest = min(places, key=lambda found: abs(found - start))
+        return [GoldSpan(document, nearest, nearest + len(words))]
 
     def _document(self, where: str, title: str, text: str) -> str:
         if text not in self._by_text:
@@ -223,22 +255,6 @@ class _Reader:
                 raise CorpusError(f"{where}: {error}") from error
             self._by_text[text] = name
         return self._by_text[text]
-
-
-def _located(where: str, context: str, text: str, start: int) -> int:
-    """Where the text stands: at `start`, or at the occurrence that is nearest to it."""
-    if not text.strip():
-        raise CorpusError(f"{where} is blank; a question without an answer has none at all")
-    if context[start : start + len(text)] == text and start >= 0:
-        return start
-    places = []
-    place = context.find(text)
-    while place >= 0:
-        places.append(place)
-        place = context.find(text, place + 1)
-    if not places:
-        raise CorpusError(f"{where}: {text[:60]!r} does not stand in its text: correct the data")
-    return min(places, key=lambda found: abs(found - start))
 
 
 def _object(where: str, value: Any) -> Mapping[str, Any]:

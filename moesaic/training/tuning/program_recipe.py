@@ -74,7 +74,7 @@ def fenced(program: str) -> str:
 
 def _records(file: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(f"{file} can't be read as UTF-8 ({error}): give another") from error
     for number, line in enumerate(lines, start=1):

@@ -132,21 +132,15 @@ def test_a_folder_holds_many_forms(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("a.jsonl", [{"context": CONTEXT, "question": "?", "answers": [{"text": "dog", "answer_start": 0}]}],
-         r"a.jsonl, line 1.answers\[0\]: 'dog' does not stand in its text"),
-        ("a.jsonl", [{"context": CONTEXT, "question": "?", "answers": [{"text": " ", "answer_start": 3}]}], "is blank"),
         ("a.jsonl", [{"context": CONTEXT, "question": "?", "answers": [{"text": "cat", "answer_start": "4"}]}],
          r"answer_start is '4', not of type int"),
-        ("a.jsonl", [{"context": CONTEXT, "question": " ", "answers": []}], "the question is blank"),
         ("a.jsonl", [{"context": CONTEXT, "answers": []}], "line 1.question is 'None', not of type str"),
         ("a.jsonl", [{"context": " ", "question": "?", "answers": []}], "has no text"),
         ("a.jsonl", [{"question": "?", "answer": "4"}], "neither context, passages nor gold; it has question, answer"),
         ("a.jsonl", [[1]], "line 1 is .* not an object"),
         ("a.jsonl", [{"context": CONTEXT, "question": "?", "is_impossible": True,
                       "answers": [{"text": "cat", "answer_start": 4}]}], "is impossible and has 1 answers"),
-        ("a.jsonl", [{"input": "?", "passages": [{"text": CONTEXT}],
-                      "output": [{"answer": "x", "selected_sentences": ["Dogs bark."]}]}],
-         "no passage holds the sentence 'Dogs bark.'"),
+        ("a.jsonl", [{"input": "?", "passages": [], "output": []}], "line 1 has no passages"),
         ("a.json", {"data": [{"title": "x"}]}, r"data\[0\].paragraphs is 'None'"),
         ("a.json", {"rows": []}, "neither a list of questions nor SQuAD's data"),
         ("a.json", [], "there is no question in"),
@@ -155,6 +149,36 @@ def test_a_folder_holds_many_forms(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_named(tmp_path: Path, name: str, content: Any, fault: str) -> None:
     with pytest.raises(CorpusError, match=fault):
         read_grounded([written(tmp_path, name, content)])
+
+
+FLAT = {"context": CONTEXT, "question": "Who eats?", "answers": [{"text": "cat", "answer_start": 4}]}
+FAULTS = [
+    (FLAT | {"question": " "}, "the question is blank"),
+    (FLAT | {"answers": [{"text": "dog", "answer_start": 0}]}, "'dog' does not stand in its text"),
+    (FLAT | {"answers": [{"text": " ", "answer_start": 3}]}, "' ' does not stand in its text"),
+    (
+        {
+            "input": "?",
+            "passages": [{"text": CONTEXT}],
+            "output": [{"answer": "x", "selected_sentences": ["Dogs bark."]}],
+        },
+        "'Dogs bark.' does not stand in its text",
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "fault"), FAULTS)
+def test_single_faults_are_left_out_and_many_are_refused(tmp_path: Path, record: Any, fault: str) -> None:
+    found = read_grounded([written(tmp_path, "few.jsonl", [*[FLAT] * 19, record])])
+    assert len(found.questions) == 19
+    assert found.left_out == (f"{tmp_path / 'few.jsonl'}, line 20: {fault}",)
+    with pytest.raises(CorpusError, match=r"line 19: .* \(and 0 more like it\)"):
+        read_grounded([written(tmp_path, "many.jsonl", [*[FLAT] * 18, record])])
+
+
+def test_a_line_ends_where_json_says(tmp_path: Path) -> None:
+    record = FLAT | {"context": f"Odd\u2028lines\x85here. {CONTEXT}", "answers": []}
+    assert len(read_grounded([written(tmp_path, "a.jsonl", [record, FLAT])]).questions) == 2
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

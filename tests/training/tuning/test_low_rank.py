@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import torch.nn.functional as F
@@ -107,6 +108,40 @@ def test_each_expert_has_its_own_update(make_model: ModelMaker, implementation: 
     for one, other in zip(found, wanted, strict=True):
         assert (one - other).abs().max() < 1e-4 * max(1.0, float(other.abs().max()))
         assert other.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_peft_computes_the_same(make_model: ModelMaker, tokens: torch.Tensor, implementation: str) -> None:
+    """An independent implementation, given the same A and B in its own layout."""
+    ours, theirs = make_model(), make_model()
+    add_low_rank(ours, OPTIONS)
+    stir(ours)
+    projections = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    wrapped: Any = peft.inject_adapter_in_model(
+        peft.LoraConfig(
+            r=4,
+            lora_alpha=8,
+            target_modules=projections,
+            target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+        ),
+        theirs,
+    )
+    for name, _, own_name, update in low_rank_updates(ours):
+        path = name.removesuffix(f".{own_name}")
+        layer = wrapped.get_submodule(path)
+        if update.lora_A.dim() == 3:  # wrapped once for each of its two weights
+            layer = layer if layer.parameter_name == own_name else layer.base_layer
+            assert layer.parameter_name == own_name
+        experts_major = update.lora_A.data.reshape(-1, update.lora_A.shape[-1])
+        rank_major = update.lora_B.data
+        if rank_major.dim() == 3:
+            rank_major = rank_major.permute(1, 2, 0).reshape(rank_major.shape[1], -1)
+        layer.lora_A["default"].weight.data.copy_(experts_major)
+        layer.lora_B["default"].weight.data.copy_(rank_major)
+    for model in (ours, theirs):
+        model.set_experts_implementation(implementation)
+    assert (logits(ours, tokens) - logits(theirs, tokens)).abs().max() < 1e-4
+    assert (logits(ours, tokens) - logits(make_model(), tokens)).abs().max() > 0.1
 
 
 def test_a_linear_update_is_the_paper_s(model: GPTMoEForCausalLM) -> None:
