@@ -20,12 +20,12 @@ __all__ = ["CleanOptions", "CleanReport", "RuleReport", "cleaned"]
 _LANGUAGES = ("en", "zh", "other")
 _EXAMPLES = 3
 _EXCERPT = 160
-_LONGEST_BOILERPLATE = 200
+_LONGEST_BOILERPLATE = 120
 _BOILERPLATE = re.compile(
     r"lorem ipsum|cookie policy|use of cookies|uses cookies|terms of (?:use|service)|privacy policy|all rights reserved"
     r"|enable javascript|javascript is (?:disabled|required)|subscribe to our newsletter|click here to"
-    r"|版权所有|未经.{0,6}(?:许可|授权)|转载请注明|扫描(?:下方|上方)?二维码|关注.{0,6}公众号|点击(?:这里|此处|进入|查看)|免责声明|隐私政策|返回顶部"
-    r"|上一篇[:：]|下一篇[:：]|责任编辑",
+    r"|版权所有|未经.{0,8}(?:许可|授权|同意).{0,4}(?:不得|禁止|严禁|请勿)转载|转载请注明|扫描(?:下方|上方)?二维码"
+    r"|关注.{0,8}公众号|点击(?:这里|此处)|(?:免责声明|责任编辑|上一篇|下一篇)[:：]|返回顶部",
     re.IGNORECASE,
 )
 

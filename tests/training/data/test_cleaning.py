@@ -126,6 +126,10 @@ def test_boilerplate_lines_go_and_the_text_stays() -> None:
     assert report.rules["boilerplate_lines"].examples[0]["text"] == "Please read our cookie policy."
     kept, _ = clean_one(f"{CHINESE}\n版权所有 未经许可不得转载")
     assert kept == [CHINESE]
+    for line in ("本文未经作者授权不得转载。", "责任编辑：张三", "关注我们的微信公众号"):
+        assert clean_one(f"{CHINESE}\n{line}")[0] == [CHINESE]
+    for line in ("未经批准、授权擅自处置涉案材料的，依法处分。", "有责任编辑、审核和发布信息的人员应当登记。"):
+        assert clean_one(f"{CHINESE}\n{line}")[0] == [f"{CHINESE}\n{line}"]
     assert clean_one(text, boilerplate=False)[0] == [text.strip()]
     long = ENGLISH.replace("\n\n", " ") + " They discussed the cookie policy too."
     assert clean_one(long)[0] == [long]
