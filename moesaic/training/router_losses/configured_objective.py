@@ -121,7 +121,7 @@ class ConfiguredObjective:
         return term
 
     def _margin_term(self, gate: GPTMoERouter, z_TE: torch.Tensor, length_T: torch.Tensor) -> _MarginTerm:
-        weight_ED = _whole(gate.weight)
+        weight_ED = _whole(gate.weight).to(z_TE.device)
         bias_E = _whole(gate.bias).float()
         score_TE = z_TE + bias_E
         target_T = routing_target(self.config.margin_target, score_TE.detach())

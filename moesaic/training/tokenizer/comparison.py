@@ -34,6 +34,7 @@ class Compression:
 def measure_compression(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Compression:
     """Measure a tokenizer on texts, without control tokens at their ends. Raises `CorpusError` without any text."""
     vocabulary = BPEVocabulary(tokenizer)
+    lost = tokenizer.unk_token
     split_of: dict[str, int] = {}
     counted = characters = measured = tokens = unknown = split = 0
     for text in texts:
@@ -43,7 +44,8 @@ def measure_compression(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]
         characters += len(sound)
         measured += len(sound.encode())
         tokens += len(found)
-        unknown += found.count(tokenizer.unk_token) if tokenizer.unk_token else 0
+        # A text may spell the unknown token out, as some corpora do; that is not lost.
+        unknown += max(0, found.count(lost) - sound.count(lost)) if lost else 0
         for token in found:
             if token not in split_of:
                 split_of[token] = 0 if token in vocabulary.added else _split_characters(vocabulary.bytes_of(token))

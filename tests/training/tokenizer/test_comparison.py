@@ -33,6 +33,7 @@ def test_both_spellings_of_bytes_count_alike():
 def test_lost_text_is_counted():
     found = measure_compression(learnt(vocab_size=300, byte_fallback=False), ["the龘龘the"])
     assert found.unknown_rate == pytest.approx(1 / found.tokens)
+    assert measure_compression(learnt(vocab_size=420), ["a corpus with <unk> in it"]).unknown_rate == 0.0
 
 
 def test_a_tokenizer_that_has_seen_chinese_is_better_at_chinese_alone():
