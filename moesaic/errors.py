@@ -24,6 +24,7 @@
     ├── TrainingError                 a training run could not go on
     │   ├── DivergedError             loss or gradients are not finite, or exploded more often than is allowed
     │   ├── DamagedRunError           a checkpoint of a run is missing, truncated or altered
+    │   ├── GateError                 a new version is no better than it has to be; the former one is served on
     │   └── RunBusyError              another process is writing to the run's folder
     ├── StorageError                  the disk is full or may not be written
     ├── MissingDependencyError        an optional package is not installed
@@ -58,6 +59,7 @@ __all__ = [
     "EngineOverloadedError",
     "ForeignArtifactError",
     "ForeignKnowledgeBaseError",
+    "GateError",
     "InputError",
     "KnowledgeBaseBusyError",
     "KnowledgeBaseError",
@@ -206,6 +208,10 @@ class DivergedError(TrainingError):
 
 class DamagedRunError(TrainingError):
     """A checkpoint of a run is missing, truncated or altered."""
+
+
+class GateError(TrainingError):
+    """A new version was refused, by the gate of a refresh or by the server; the former one is served on."""
 
 
 class RunBusyError(TrainingError):

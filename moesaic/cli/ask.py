@@ -11,8 +11,7 @@ import typer
 from rich.console import Console
 
 from moesaic.chains.rag_options import Judge, RagMode, RagOptions
-from moesaic.cli.model_client import DEFAULT_TARGET, ModelPlace, opened_client
-from moesaic.errors import InputError
+from moesaic.cli.model_client import DEFAULT_TARGET, ModelPlace, opened_client, read_token
 
 if TYPE_CHECKING:
     from moesaic.chains import CitedAnswer
@@ -59,7 +58,7 @@ def ask(
 
     asked = checked_question(question)
     options = RagOptions(mode=mode, judge=judge, threshold=threshold, max_citations=citations)
-    token = None if token_file is None else _token(token_file)
+    token = None if token_file is None else read_token(token_file)
     place = ModelPlace(target=target, model=model, token=token, root_certificates=root_certificates, engine=engine)
     with KnowledgeHome(base).open(kb) as opened:
         answer, seconds = asyncio.run(_answer(place, opened, asked, options, timeout_s=timeout_s, show=not as_json))
@@ -102,10 +101,3 @@ def _show_end(answer: "CitedAnswer", seconds: float) -> None:
     for sentence in answer.dropped:
         typer.echo(f"left out, no passage bears it out: {sentence}")
     Console(stderr=True, highlight=False).print(f"[dim]score {answer.score:.2f}, {seconds:.1f} s[/dim]")
-
-
-def _token(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"token_file={str(path)!r} cannot be read: give a text file that holds the token") from error

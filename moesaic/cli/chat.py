@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from moesaic.cli.failure import report_failure
+from moesaic.cli.model_client import read_token
 from moesaic.errors import InputError, MoesaicError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def chat(
     from moesaic.client import Client
 
     sampling = v1.SamplingParameters(temperature=temperature, max_tokens=max_tokens, seed=_seed(seed))
-    token = None if token_file is None else _token(token_file)
+    token = None if token_file is None else read_token(token_file)
     with Client(target, token=token, root_certificates=root_certificates, timeout_s=timeout_s) as client:
         conversation = _Conversation(client, system, sampling)
         if sys.stdin.isatty():
@@ -199,10 +200,3 @@ def _seed(seed: int | None) -> int | None:
     if seed is not None and not 0 <= seed < 2**63:
         raise InputError(f"seed={seed} is not an integer from 0 to {2**63 - 1}")
     return seed
-
-
-def _token(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"token_file={str(path)!r} cannot be read: give a text file that holds the token") from error

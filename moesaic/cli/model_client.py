@@ -13,7 +13,7 @@ from moesaic.errors import InputError
 if TYPE_CHECKING:
     from moesaic.client import InferenceClient
 
-__all__ = ["DEFAULT_TARGET", "ModelPlace", "opened_client"]
+__all__ = ["DEFAULT_TARGET", "ModelPlace", "opened_client", "read_token"]
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Where a server is looked for if nothing else is said."""
@@ -72,3 +72,11 @@ async def opened_client(place: ModelPlace) -> AsyncIterator["InferenceClient"]:
         yield InProcessClient(InferenceService(engine, ServedModel.of(artifact)))
     finally:
         await engine.stop()
+
+
+def read_token(path: Path) -> str:
+    """The credential in a file; `InputError` if there is none."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"token_file={str(path)!r} cannot be read: give a text file that holds the token") from error

@@ -49,15 +49,16 @@ def list_(registry: Registry, as_json: Json = False) -> None:
     Example: moesaic registry list build/registry
     """
     opened = ModelRegistry.open(registry)
-    rows = [_described(opened, version) for version in opened.versions]
+    rows = sorted((_described(opened, version) for version in opened.versions), key=lambda row: row["created"])
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        marked = [row | {"current": row["version"] == opened.current} for row in rows]
+        typer.echo(json.dumps(marked, indent=2, ensure_ascii=False))
         return
     table = Table(title=str(opened.folder), title_justify="left")
     for column in ("", "version", "name", "made", "by", "weights"):
         table.add_column(column)
-    for row in sorted(rows, key=lambda row: row["created"]):
-        mark = "→" if row["current"] else ""
+    for row in rows:
+        mark = "→" if row["version"] == opened.current else ""
         table.add_row(mark, row["version"], row["name"], row["created"], row["lineage"], row["quantization"])
     Console().print(table)
 
@@ -93,12 +94,11 @@ def rollback(
     _told(as_json, {"version": chosen, "registry": str(opened.folder)}, f"version {chosen} is current again")
 
 
-def _described(registry: ModelRegistry, version: str) -> dict[str, str | bool]:
+def _described(registry: ModelRegistry, version: str) -> dict[str, str]:
     manifest = registry.artifact(version).manifest
     quantization = manifest.quantization
     return {
         "version": version,
-        "current": version == registry.current,
         "name": manifest.name,
         "created": manifest.lineage.created,
         "lineage": " → ".join(step.operation for step in (*manifest.lineage.ancestors, manifest.lineage)),

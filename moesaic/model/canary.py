@@ -32,6 +32,7 @@ __all__ = [
     "make_canary",
     "mean_difference",
     "replay_plain",
+    "served_logprobs",
     "teacher_forced_logprobs",
 ]
 
@@ -122,6 +123,15 @@ def replay_plain(artifact: ModelArtifact) -> list[list[float]]:
     assert artifact.manifest.canary is not None
     config, source, _, rounded = _open(artifact.folder)
     return teacher_forced_logprobs(source, config, artifact.manifest.canary.sequences, int8_inputs=rounded)
+
+
+def served_logprobs(folder: Path, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Log-probabilities of any sequences as an engine that serves the folder gives them: weights and inputs rounded.
+
+    Nats; each row lacks the first position. In plain PyTorch and fp32, one layer in memory at a time.
+    """
+    config, source, _, rounded = _open(folder)
+    return teacher_forced_logprobs(source, config, sequences, int8_inputs=rounded)
 
 
 def _open(folder: Path) -> tuple[PreTrainedConfig, TensorSource, frozenset[str], frozenset[str]]:

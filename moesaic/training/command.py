@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from moesaic.training.pretraining import Outcome
 
-__all__ = ["ResumeMode", "train"]
+__all__ = ["Listeners", "ResumeMode", "shown_training", "train"]
 
 
 class ResumeMode(StrEnum):
@@ -54,17 +54,18 @@ def train(
     from moesaic.training.recipe import load_recipe
 
     loaded = load_recipe(recipe, settings or ())
-    with joined_processes() as processes, _shown(loaded.run.steps, quiet=not processes.is_first) as (report, progress):
-        outcome = pretrain(loaded, resume=resume.value, processes=processes, report=report, progress=progress)
-    if processes.is_first:
-        _tell(outcome, as_json)
+    with joined_processes() as processes:
+        with shown_training(loaded.run.steps, quiet=not processes.is_first) as (report, progress):
+            outcome = pretrain(loaded, resume=resume.value, processes=processes, report=report, progress=progress)
+        if processes.is_first:
+            _tell(outcome, as_json)
 
 
-_Listeners = tuple[Callable[[Mapping[str, Any]], None], Callable[[str, int, int], None]]
+Listeners = tuple[Callable[[Mapping[str, Any]], None], Callable[[str, int, int], None]]
 
 
 @contextmanager
-def _shown(steps: int, *, quiet: bool) -> Iterator[_Listeners]:
+def shown_training(steps: int, *, quiet: bool) -> Iterator[Listeners]:
     """Listeners for the lines of the metrics and for the stages of writing the artifact; both draw on standard error.
 
     On a terminal there is a bar; elsewhere one line of text for about every twentieth of the run, for a log.

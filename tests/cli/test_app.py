@@ -88,6 +88,7 @@ def test_every_error_has_its_own_kind_of_exit_code() -> None:
         "DivergedError": 9,
         "DamagedRunError": 9,
         "RunBusyError": 9,
+        "GateError": 9,
         "ArtifactError": 3,
         "ForeignArtifactError": 3,
         "DamagedArtifactError": 3,
