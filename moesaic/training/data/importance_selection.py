@@ -12,7 +12,10 @@ How this differs:
 3. A share of the target (a fifth) is held out of p, and KL reduction is measured on it (section 5 of the paper
    measures on the target itself), against random samples of the same size: a small sample lies further from any target
    than a large one, whatever is in it, so that the distance of the whole raw corpus is no measure of a selection.
-4. Two passes over the raw texts and one number per document: the corpus may be larger than memory.
+4. A weight is that of a document of median length: the mean over the n-grams, times the median of their number. For
+   documents of one length, as the paper cuts them, that is the sum; otherwise a sum below 0, which most documents of a
+   raw corpus near the target have, would choose the shortest ones. `length_neutral=False` is the sum.
+5. Two passes over the raw texts and one number per document: the corpus may be larger than memory.
 
 Legend: K buckets, N raw documents.
 """
@@ -48,6 +51,8 @@ class SelectOptions:
     """Units of the longest n-gram."""
     smoothing: float = 1.0
     """Count that is added to every bucket of both distributions; above 0."""
+    length_neutral: bool = True
+    """Whether weights are those of documents of one length, so that long and short ones are chosen alike."""
     seed: int = 0
     """Determines the Gumbel noise."""
 
@@ -156,10 +161,15 @@ def select_by_importance(
 def _log_weights(
     raw: Texts, ratios_K: Floats, options: SelectOptions, progress: Callable[[int, int], None] | None
 ) -> npt.NDArray[np.float64]:
-    weights_N = np.zeros(len(raw))
+    weights_N, counts_N = np.zeros(len(raw)), np.zeros(len(raw))
     for number in range(len(raw)):
         found = buckets_of(raw[number], buckets=options.buckets, longest=options.longest)
-        weights_N[number] = ratios_K[found].sum()
+        weights_N[number], counts_N[number] = ratios_K[found].sum(), found.size
         if progress is not None:
             progress(number + 1, len(raw))
-    return weights_N
+    if not options.length_neutral:
+        return weights_N
+
+    # A text without n-grams says nothing for itself: it comes last.
+    means_N = np.divide(weights_N, counts_N, out=np.full(len(raw), ratios_K.min()), where=counts_N > 0)
+    return means_N * max(1.0, float(np.median(counts_N)))

@@ -43,7 +43,7 @@ def test_a_planted_domain_is_found_in_chinese() -> None:
 
 def test_weights_are_the_formula() -> None:
     raw, target = ["a b", "c d c", "a"], ["a b", "a b", "a c"]
-    options = SelectOptions(keep=1.0, buckets=50, longest=1, smoothing=0.5)
+    options = SelectOptions(keep=1.0, buckets=50, longest=1, smoothing=0.5, length_neutral=False)
     found = select_by_importance(raw, target, options)
     # The first target text is held out.
     p = smoothed(ngram_counts(target[1:], buckets=50, longest=1), 0.5)
@@ -52,6 +52,32 @@ def test_weights_are_the_formula() -> None:
         places = [int(buckets_of(word, buckets=50, longest=1)[0]) for word in text.split()]
         assert weight == pytest.approx(sum(np.log(p[place] / q[place]) for place in places))
     assert found.chosen == (0, 1, 2)
+
+
+def test_long_and_short_documents_are_weighed_alike() -> None:
+    """Where all of a corpus is less like the target than itself, sums would choose what is short."""
+    generator = random.Random(2)
+    raw = [" ".join(random_words(generator, size, vocabulary=300)) for size in (20, 200) for _ in range(60)]
+    target = [" ".join(random_words(generator, 100, vocabulary=150)) for _ in range(30)]
+    shares = [
+        np.mean([number < 60 for number in select_by_importance(raw, target, options).chosen])
+        for options in (SelectOptions(keep=0.5, length_neutral=False), SelectOptions(keep=0.5))
+    ]
+    neutral = select_by_importance(raw, target, SelectOptions()).log_weights
+    assert abs(neutral[:60].mean() - neutral[60:].mean()) < neutral[:60].std()
+    assert abs(shares[1] - 0.5) < 0.2 < abs(shares[0] - 0.5)
+
+
+def test_the_weight_of_a_document_of_median_length_is_the_sum() -> None:
+    raw, target = ["a b", "c d c e", "a"], ["a b", "a b", "a c"]
+    weights = [
+        select_by_importance(raw, target, SelectOptions(longest=1, length_neutral=neutral)).log_weights
+        for neutral in (True, False)
+    ]
+    assert weights[0][0] == pytest.approx(weights[1][0])
+    assert weights[0][1] == pytest.approx(weights[1][1] / 2)
+    assert weights[0][2] == pytest.approx(weights[1][2] * 2)
+    assert np.isfinite(select_by_importance(["", *raw], target).log_weights).all()
 
 
 def test_noise_keeps_some_of_what_is_less_like_the_target() -> None:
