@@ -83,6 +83,7 @@ class StageSettings:
     """A stage in numbers, for a trainer."""
 
     stage: AdaptationStage
+    """What it was made of."""
     begins_with: str
     """Name of the run whose weights it begins with; for the first stage, the base."""
     learning_rate: float
