@@ -88,13 +88,12 @@ class ConfiguredObjective:
         return torch.stack(terms).mean()
 
     def after_step(self, model: Any, loads: Sequence[torch.Tensor]) -> None:
-        """Remember the shares for the next step, and move the balancing biases of layers that had tokens."""
+        """Remember the shares for the next step, and move the balancing biases (none where no expert had a token)."""
         self._shares = [load_E / load_E.sum().clamp(min=1) for load_E in loads]
         rate = self.config.at(self._step, self.total_steps).bias_rate
         if rate:
             for mixture, load_E in zip(model.mixtures, loads, strict=True):
-                if load_E.sum() > 0:
-                    mixture.gate.balance(load_E, rate)
+                mixture.gate.balance(load_E, rate)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The shares of the step before, one [E] tensor per mixture."""

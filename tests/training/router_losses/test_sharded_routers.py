@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +18,9 @@ MARGIN = RouterConfig(kind="margin", margin_warmup_share=0.0)
 
 
 @pytest.fixture
-def one_process() -> Iterator[None]:
+def one_process(tmp_path: Path) -> Iterator[None]:
     """A process group of this process alone."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
 

@@ -1,6 +1,7 @@
 """Extended vocabularies stay BPE: old text keeps its ids, new pieces are unions of what stood there before."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -93,6 +94,8 @@ def test_han_pieces_hold_nothing_else_and_any_pieces_do(byte_level):
         text = extension.tokenizer.decode([new.id])
         assert "\ufffd" in text or all(character >= "\u2e80" for character in text), text
     anything = extend_tokenizer(old, ENGLISH, ExtensionConfig(tokens=40, script="any"))
+    texts = [anything.tokenizer.decode([new.id]) for new in anything.new_tokens]
+    assert not any(re.search(r"\S\s", text) for text in texts), "no piece goes over the end of a word"
     shorter = sum(len(encoded(anything.tokenizer, text)) for text in ENGLISH)
     assert shorter < sum(len(encoded(old, text)) for text in ENGLISH)
 
