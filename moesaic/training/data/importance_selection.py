@@ -7,8 +7,9 @@ replacement.
 
 How this differs:
 1. Units are words, punctuation runs, and single characters of Chinese, so that its n-grams are characters and pairs.
-2. Smoothing is a count added to every bucket (1 by default) rather than 1e-8: targets here are small, and an n-gram
-   that one of them happens to lack should not decide by itself.
+2. The target is smoothed towards the raw corpus (a Dirichlet prior of `smoothing` x K counts) rather than by a constant
+   in every bucket: an n-gram that a small target happens to lack counts against a document, but equally so whether it
+   is frequent or rare. A constant would make rare n-grams count for a document.
 3. A share of the target (a fifth) is held out of p, and KL reduction is measured on it (section 5 of the paper
    measures on the target itself), against random samples of the same size: a small sample lies further from any target
    than a large one, whatever is in it, so that the distance of the whole raw corpus is no measure of a selection.
@@ -49,8 +50,8 @@ class SelectOptions:
     """Hash buckets of n-grams; the paper's number."""
     longest: int = 2
     """Units of the longest n-gram."""
-    smoothing: float = 1.0
-    """Count that is added to every bucket of both distributions; above 0."""
+    smoothing: float = 0.1
+    """Counts of the raw distribution, per bucket, that are added to the target's; above 0."""
     length_neutral: bool = True
     """Whether weights are those of documents of one length, so that long and short ones are chosen alike."""
     seed: int = 0
@@ -136,7 +137,7 @@ def select_by_importance(
     held_out_K = counts(wanted[::_HELD_OUT])
     fitted_K = counts(text for number, text in enumerate(wanted) if number % _HELD_OUT)
     raw_K = counts(raw[number] for number in range(len(raw)))
-    ratios_K = np.log(smoothed(fitted_K, options.smoothing)) - np.log(smoothed(raw_K, options.smoothing))
+    ratios_K = _log_ratios(fitted_K, raw_K, options.smoothing * options.buckets)
     log_weights_N = _log_weights(raw, ratios_K, options, progress)
 
     generator = np.random.default_rng(options.seed)
@@ -156,6 +157,16 @@ def select_by_importance(
         kl_selected=distance(counts(raw[number] for number in chosen.tolist())),
         kl_random=float(np.mean([distance(counts(raw[number] for number in draw.tolist())) for draw in draws])),
     )
+
+
+def _log_ratios(target_K: Floats, raw_K: Floats, prior: float) -> Floats:
+    """The logarithm of p over q, with p drawn towards q by `prior` counts; 0 for buckets that no raw document has."""
+    there_K = raw_K > 0
+    q_K = raw_K[there_K] / max(1.0, raw_K.sum())
+    target_K = target_K[there_K]
+    ratios_K = np.zeros(raw_K.size)
+    ratios_K[there_K] = np.log((target_K + prior * q_K) / ((target_K.sum() + prior) * q_K))
+    return ratios_K
 
 
 def _log_weights(

@@ -7,7 +7,7 @@ import pytest
 
 from moesaic.errors import CorpusError, RecipeError
 from moesaic.training.data.importance_selection import SelectOptions, select_by_importance
-from moesaic.training.data.ngram_distribution import buckets_of, kl_divergence, ngram_counts, smoothed
+from moesaic.training.data.ngram_distribution import buckets_of, kl_divergence, ngram_counts
 from tests.training.data.text_samples import random_chinese, random_words
 
 
@@ -46,8 +46,8 @@ def test_weights_are_the_formula() -> None:
     options = SelectOptions(keep=1.0, buckets=50, longest=1, smoothing=0.5, length_neutral=False)
     found = select_by_importance(raw, target, options)
     # The first target text is held out.
-    p = smoothed(ngram_counts(target[1:], buckets=50, longest=1), 0.5)
-    q = smoothed(ngram_counts(raw, buckets=50, longest=1), 0.5)
+    counts, q = ngram_counts(target[1:], buckets=50, longest=1), ngram_counts(raw, buckets=50, longest=1) / 6
+    p = (counts + 25 * q) / (4 + 25)
     for text, weight in zip(raw, found.log_weights, strict=True):
         places = [int(buckets_of(word, buckets=50, longest=1)[0]) for word in text.split()]
         assert weight == pytest.approx(sum(np.log(p[place] / q[place]) for place in places))
