@@ -1,4 +1,4 @@
-"""The data of a recipe: text files as they are (`[text]`), sources to prepare (`[data]`), or `[prepared]` ones.
+"""The data of a recipe: `[text]` files as they are, `[data]` to prepare, `[prepared]` data, or `[examples]` to tune on.
 
 Whichever it is, the rows of a step are the same for any number of processes.
 """
@@ -18,7 +18,11 @@ from moesaic.training.data.prepared import PreparedData
 from moesaic.training.data.shard_reader import ShardReader
 from moesaic.training.data.text_encoder import FolderEncoder
 from moesaic.training.processes import Processes
+from moesaic.training.run_folder import RunFolder
 from moesaic.training.text_source import TextConfig, TextSource, read_documents
+from moesaic.training.tuning.conversation_source import ConversationSource
+from moesaic.training.tuning.encoded_example import ExampleEncoder
+from moesaic.training.tuning.example_recipe import ExampleOptions, prepared_examples
 
 __all__ = ["DataSource", "PreparedConfig", "Slice", "data_source"]
 
@@ -60,9 +64,9 @@ class DataSource(NamedTuple):
 
 
 def data_source(
-    table: TextConfig | DataConfig | PreparedConfig,
+    table: TextConfig | DataConfig | PreparedConfig | ExampleOptions,
     tokenizer: PreTrainedTokenizerFast,
-    tokenizer_folder: Path,
+    folder: RunFolder,
     part: Slice,
     progress: Callable[[str, int, int], None],
 ) -> DataSource:
@@ -77,9 +81,11 @@ def data_source(
         texts = read_documents(table)
         options = {"sequence_length": part.sequence_length, "rows": part.rows, "seed": part.seed}
         return DataSource(TextSource.of(texts, tokenizer, **options, **sharing), {})
+    if isinstance(table, ExampleOptions):
+        return DataSource(_conversations(table, tokenizer, folder, part), {})
     if isinstance(table, DataConfig):
         if part.processes.is_first:
-            prepare(table, tokenizer=FolderEncoder(table.tokenizer or tokenizer_folder), progress=progress)
+            prepare(table, tokenizer=FolderEncoder(table.tokenizer or folder.start), progress=progress)
         part.processes.wait()
         prepared, ratios = PreparedData.open(table.folder), None
     else:
@@ -90,6 +96,25 @@ def data_source(
     for component in mixture.components:
         _check_tokenizer(component.name, component.reader, tokenizer)
     return DataSource(mixture, {name: prepared.held_out_reader(name) for name in prepared.held_out})
+
+
+def _conversations(
+    table: ExampleOptions, tokenizer: PreTrainedTokenizerFast, folder: RunFolder, part: Slice
+) -> ConversationSource:
+    """Examples, read or made; the first process makes them, the others read what it kept."""
+    place = folder.path / "examples"
+    if part.processes.is_first:
+        prepared_examples(table, place)
+    part.processes.wait()
+    return ConversationSource.of(
+        prepared_examples(table, place).examples,
+        ExampleEncoder(tokenizer),
+        rows=part.rows,
+        sequence_length=part.sequence_length,
+        seed=part.seed,
+        rank=part.processes.rank,
+        world_size=part.processes.size,
+    )
 
 
 def _check_tokenizer(name: str, reader: ShardReader, tokenizer: PreTrainedTokenizerFast) -> None:

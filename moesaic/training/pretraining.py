@@ -29,7 +29,8 @@ from moesaic.training.run_artifact import Progress, write_artifact, write_start
 from moesaic.training.run_folder import RunFolder
 from moesaic.training.spike_guard import SpikeGuard
 from moesaic.training.token_bytes import token_bytes
-from moesaic.training.trainer import Report, Trainer, TrainerOptions
+from moesaic.training.trainer import Report, Trainer, TrainerOptions, trains_routers
+from moesaic.training.tuning.tuned_part import tune
 
 __all__ = ["Outcome", "Resume", "pretrain"]
 
@@ -113,7 +114,9 @@ def _model(recipe: Recipe, folder: RunFolder, processes: Processes, *, fresh: bo
     """The model as training begins with it; for a run that goes on, one that waits for its checkpoint."""
     seed_everything(recipe.run.seed)
     if not fresh:
-        return empty_model(folder.start, recipe.model)
+        model = empty_model(folder.start, recipe.model)
+        tune(model, recipe.tuning)
+        return model
     # Every process makes it, from the same seed: nothing has to be sent.
     start = starting_model(recipe.model)
     if processes.is_first:
@@ -121,6 +124,7 @@ def _model(recipe: Recipe, folder: RunFolder, processes: Processes, *, fresh: bo
         folder.begin(recipe.to_json())
         folder.note("start", processes=processes.size)
     processes.wait()
+    tune(start.model, recipe.tuning)
     return start.model
 
 
@@ -136,14 +140,14 @@ def _trainer(
     """Everything that a run is made of, at its beginning."""
     length = recipe.batch.sequence_length
     part = Slice(length, recipe.batch.unit_rows, recipe.run.seed, processes)
-    source = data_source(recipe.corpus, tokenizer, folder.start, part, progress)
+    source = data_source(recipe.corpus, tokenizer, folder, part, progress)
     held_out = held_out_sets(recipe.evaluation, tokenizer, length)
     held_out |= {name: HeldOut.of_shards(reader, length) for name, reader in source.held_out.items()}
     runner = ModelRunner(model, processes, recipe.precision, recipe.distributed)
     if recipe.optimizer.embedding_gradient < 1:
         shrink_embedding_gradient(runner.model, recipe.optimizer.embedding_gradient)
-    mixtures = getattr(runner.model, "mixtures", ())
-    objective = ConfiguredObjective(recipe.router, runner.model, total_steps=recipe.run.steps) if mixtures else None
+    trained = trains_routers(runner.model)
+    objective = ConfiguredObjective(recipe.router, runner.model, total_steps=recipe.run.steps) if trained else None
     options = TrainerOptions(
         run=recipe.run,
         batch=recipe.batch,
@@ -184,6 +188,7 @@ def _written(recipe: Recipe, folder: RunFolder, figures: dict[str, float], progr
         checkpoint,
         recipe.output,
         operation=recipe.run.stage,
+        tuning=recipe.tuning,
         recipe=recipe.to_json(),
         metrics=figures,
         progress=progress,

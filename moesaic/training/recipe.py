@@ -23,8 +23,13 @@ from moesaic.training.run_options import BatchConfig, DistributedConfig, OutputC
 from moesaic.training.schedule import ScheduleConfig
 from moesaic.training.spike_guard import GuardConfig
 from moesaic.training.text_source import TextConfig
+from moesaic.training.tuning.example_recipe import ExampleOptions
+from moesaic.training.tuning.tuned_part import TunedPart, TuningOptions
 
-__all__ = ["Recipe", "load_recipe", "recipe_of"]
+__all__ = ["CORPORA", "Recipe", "load_recipe", "recipe_of"]
+
+CORPORA = ("text", "data", "prepared", "examples")
+"""Tables that say what to train on; a recipe has one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,8 @@ class Recipe:
     text: TextConfig | None = None
     data: DataConfig | None = None
     prepared: PreparedConfig | None = None
+    examples: ExampleOptions | None = None
+    tuning: TuningOptions = field(default_factory=TuningOptions)
     batch: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -48,10 +55,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse tables that contradict each other."""
-        given = [name for name in ("text", "data", "prepared") if getattr(self, name) is not None]
+        given = [name for name in CORPORA if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
-            raise RecipeError(f"a recipe trains on one of [text], [data] and [prepared], here is {found}: keep one")
+            tables = ", ".join(f"[{name}]" for name in CORPORA)
+            raise RecipeError(f"a recipe trains on one of {tables}, here is {found}: keep one")
+        if (self.run.stage == "sft") != (self.examples is not None):
+            raise RecipeError(
+                f"run.stage={self.run.stage!r} with [{given[0]}]: examples and the stage 'sft' belong together"
+            )
+        if self.tuning.part != TunedPart.FULL and self.model.start == "scratch":
+            raise RecipeError(
+                f"tuning.part={self.tuning.part.value!r} freezes weights, and model.start='scratch' makes them random: "
+                "set tuning.part='full', or continue a trained model"
+            )
+        if self.tuning.part == TunedPart.LOW_RANK and self.distributed.strategy == "fsdp":
+            raise RecipeError("tuning.part='lora' cannot shard its frozen weights: set distributed.strategy='ddp'")
         self.schedule.warmup(self.run.steps)
         if self.optimizer.kind == "adamw8bit" and self.distributed.strategy == "fsdp":
             raise RecipeError(
@@ -66,9 +85,9 @@ class Recipe:
             )
 
     @property
-    def corpus(self) -> TextConfig | DataConfig | PreparedConfig:
+    def corpus(self) -> TextConfig | DataConfig | PreparedConfig | ExampleOptions:
         """The table that says what to train on."""
-        found = self.text or self.data or self.prepared
+        found = self.text or self.data or self.prepared or self.examples
         assert found is not None
         return found
 

@@ -80,9 +80,11 @@ def parsed_table(kind: type[T], table: Any, where: str = "") -> T:
 
 
 def flattened(value: Any, where: str = "") -> dict[str, Any]:
-    """A dataclass as one flat dictionary of JSON values, `section.key` to value."""
+    """A dataclass as one flat dictionary of JSON values, `section.key` to value; tables in a list go by number."""
     if dataclasses.is_dataclass(value):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple | list) and any(dataclasses.is_dataclass(item) for item in value):
+        value = {str(place): item for place, item in enumerate(value)}
     if isinstance(value, Mapping):
         parts = [flattened(item, _joined(where, str(key))) for key, item in value.items()]
         return {name: item for part in parts for name, item in part.items()}
@@ -95,7 +97,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [flattened(item) if dataclasses.is_dataclass(item) else _plain(item) for item in value]
+        return [_plain(item) for item in value]
     return value
 
 

@@ -30,6 +30,8 @@ from moesaic.training.checkpoint import Checkpoint
 from moesaic.training.data.durable import made_folder, storage_errors, written_json
 from moesaic.training.model_source import Origin, StartingModel
 from moesaic.training.run_options import OutputConfig
+from moesaic.training.tuning.low_rank import MergedWeights
+from moesaic.training.tuning.tuned_part import TunedPart, TuningOptions
 
 __all__ = ["write_artifact", "write_start"]
 
@@ -64,6 +66,7 @@ def write_artifact(
     output: OutputConfig,
     *,
     operation: str,
+    tuning: TuningOptions,
     recipe: Mapping[str, Any],
     metrics: Mapping[str, float],
     progress: Progress,
@@ -75,6 +78,7 @@ def write_artifact(
         checkpoint: the weights.
         output: where, and in which precision.
         operation: what the lineage calls this, such as `pretrain`.
+        tuning: what was trained; low-rank updates are merged.
         recipe: every value of the recipe, for the lineage.
         metrics: figures of the final evaluation.
         progress: told of what is done.
@@ -87,7 +91,14 @@ def write_artifact(
     artifact = _kept(output.folder, operation, recipe, metrics)
     if artifact is None:
         artifact = _written(
-            start, checkpoint, output, operation=operation, recipe=recipe, metrics=metrics, progress=progress
+            start,
+            checkpoint,
+            output,
+            operation=operation,
+            tuning=tuning,
+            recipe=recipe,
+            metrics=metrics,
+            progress=progress,
         )
     if output.quantize is None:
         return [artifact]
@@ -119,6 +130,7 @@ def _written(
     output: OutputConfig,
     *,
     operation: str,
+    tuning: TuningOptions,
     recipe: Mapping[str, Any],
     metrics: Mapping[str, float],
     progress: Progress,
@@ -127,7 +139,10 @@ def _written(
     config = AutoConfig.from_pretrained(start)
     origin = _origin(start)
     with ArtifactWriter(output.folder, overwrite=output.overwrite) as writer:
-        total = _write_weights(writer.folder, checkpoint, config, output.dtype, progress)
+        weights: Mapping[str, torch.Tensor] = _Lazy(checkpoint)
+        if tuning.part == TunedPart.LOW_RANK:
+            weights = MergedWeights(weights, tuning.lora)
+        total = _write_weights(writer.folder, weights, config, output.dtype, progress)
         _write_config(writer.folder, config, output.dtype)
         for path in start.iterdir():
             if path.name not in ("config.json", _ORIGIN):
@@ -147,14 +162,12 @@ def _written(
 
 
 def _write_weights(
-    folder: Path, checkpoint: Checkpoint, config: PreTrainedConfig, dtype: str, progress: Progress
+    folder: Path, weights: Mapping[str, torch.Tensor], config: PreTrainedConfig, dtype: str, progress: Progress
 ) -> int:
     """Write all tensors and return how many numbers there are."""
-    tensors = _tensors(checkpoint, config)
-    count = 0
-    total = len(checkpoint.names("weights"))
+    count, total = 0, len(weights)
     with ShardWriter(folder) as writer:
-        for done, (name, tensor) in enumerate(tensors, start=1):
+        for done, (name, tensor) in enumerate(_disk_tensors(weights, config), start=1):
             exact = ".mlp.gate." in name and isinstance(config, GPTMoEConfig)
             writer.write(name, tensor if exact else tensor.to(getattr(torch, dtype)))
             count += tensor.numel()
@@ -162,13 +175,11 @@ def _write_weights(
     return count
 
 
-def _tensors(checkpoint: Checkpoint, config: PreTrainedConfig) -> Iterator[tuple[str, torch.Tensor]]:
+def _disk_tensors(weights: Mapping[str, torch.Tensor], config: PreTrainedConfig) -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(config, GPTMoEConfig):
-        yield from disk_tensors(_Lazy(checkpoint), config)
+        yield from disk_tensors(weights, config)
     else:
-        names = checkpoint.names("weights")
-        kept = [name for name in names if not (config.tie_word_embeddings and name == _HEAD)]
-        yield from ((name, checkpoint.tensor("weights", name)) for name in kept)
+        yield from ((name, weights[name]) for name in weights if not (config.tie_word_embeddings and name == _HEAD))
 
 
 class _Lazy(Mapping[str, torch.Tensor]):
@@ -180,7 +191,7 @@ class _Lazy(Mapping[str, torch.Tensor]):
         self._last: tuple[str, torch.Tensor] | None = None
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        # The experts of a layer are asked for one after another: each tensor is read once.
+        # Asked for once per expert, one after another: each tensor is read once.
         if self._last is None or self._last[0] != name:
             self._last = (name, self._checkpoint.tensor("weights", name))
         return self._last[1]

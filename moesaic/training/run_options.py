@@ -6,7 +6,11 @@ from typing import Literal
 
 from moesaic.errors import RecipeError
 
-__all__ = ["BatchConfig", "DistributedConfig", "OutputConfig", "PrecisionConfig", "RunConfig"]
+__all__ = ["BatchConfig", "DistributedConfig", "OutputConfig", "PrecisionConfig", "RunConfig", "Stage"]
+
+
+Stage = Literal["pretrain", "dapt", "tapt", "knn-tapt", "sft"]
+"""From raw text; on a field's text, a task's, or what is nearest to the task's; on examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +21,8 @@ class RunConfig:
     """Where the run keeps its checkpoints, metrics and plots."""
     steps: int
     """Optimizer steps of the whole run."""
-    stage: str = "pretrain"
-    """Which kind of training the recipe is for (`moesaic.training.command` knows them)."""
+    stage: Stage = "pretrain"
+    """What kind of training this is, as the lineage of the artifact will say."""
     seed: int = 0
     """Seed of the weights, the order of the data and everything else that is random."""
     checkpoint_every: int = 100

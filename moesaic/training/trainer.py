@@ -30,7 +30,7 @@ from moesaic.training.spike_guard import SpikeGuard, Verdict
 from moesaic.training.training_step import StepResult, accumulated_gradients
 from moesaic.training.weight_state import optimizer_tensors, restore_optimizer, restore_weights, weight_tensors
 
-__all__ = ["Report", "Trainer", "TrainerOptions"]
+__all__ = ["Report", "Trainer", "TrainerOptions", "trains_routers"]
 
 Report = Callable[[Mapping[str, Any]], None]
 """Called with every line of the metrics, in the first process."""
@@ -58,9 +58,9 @@ class TrainerOptions:
     """Rows of one forward pass in an evaluation."""
 
 
-def _mixtures(model: Any) -> list[Any]:
-    """The mixture layers of a model; a stock dense one has none."""
-    return list(getattr(model, "mixtures", []))
+def trains_routers(model: Any) -> bool:
+    """Whether routers are trained, and so need an objective: not in a dense model, nor where they are frozen."""
+    return any(mixture.gate.weight.requires_grad for mixture in getattr(model, "mixtures", []))
 
 
 class Trainer:
@@ -72,7 +72,7 @@ class Trainer:
         source: gives this process's rows of `batch.unit_rows` rows over all processes.
         folder: of the run; this process holds its lock.
         options: how.
-        objective: losses of the routers; None for a dense model.
+        objective: losses of the routers; None for a dense model, or one whose routers are frozen.
         guard: judges gradient norms.
         held_out: held-out sets by name.
         token_bytes_V: bytes of each token, for bits per byte of the training data.
@@ -103,8 +103,8 @@ class Trainer:
         self._store = CheckpointStore(folder.checkpoints, self._processes, keep=options.run.keep_checkpoints)
         self._step = 0
         options.batch.check_processes(self._processes.size)
-        if objective is None and _mixtures(runner.model):
-            raise RecipeError("a model with mixtures needs a router objective: its routers would not be balanced")
+        if objective is None and trains_routers(runner.model):
+            raise RecipeError("a model whose routers are trained needs a router objective: they would not be balanced")
 
     @property
     def step(self) -> int:

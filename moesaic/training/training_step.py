@@ -97,11 +97,13 @@ def accumulated_gradients(
             outputs = runner.forward(input_ids=batch.input_ids_BS, position_ids=view.positions_BS)
             nll = summed_loss(outputs.logits, view.targets_BS)
             total = nll / targets
-            if objective is not None and outputs.router_logits:
+            logits = getattr(outputs, "router_logits", None)
+            if logits:
+                health.add(logits, batch)
+            if objective is not None and logits:
                 share = counts[place][1] / max(1, tokens)
                 router = share * objective.loss(runner.model, outputs, batch, step)
                 total = total + router
-                health.add(outputs.router_logits, batch)
                 sums[1] += router.detach().double().cpu()
             # Wrappers take the mean of the gradients over processes; the losses are sums over them.
             (total * runner.processes.size).backward()

@@ -115,6 +115,15 @@ def test_files_that_are_no_recipe_are_refused(tmp_path: Path, content: bytes | N
         read_table(path)
 
 
+def test_tables_in_a_list_are_flattened_by_their_number() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Many:
+        parts: tuple[Inner, ...] = (Inner(), Inner(rate=0.25))
+
+    flat = flattened(Many())
+    assert (flat["parts.0.rate"], flat["parts.1.rate"]) == (0.5, 0.25)
+
+
 @given(st.integers(), st.floats(0, 1), st.lists(st.text()), st.sampled_from(Colour))
 def test_flattened_values_are_json_and_name_their_place(
     steps: int, rate: float, names: list[str], colour: Colour

@@ -49,9 +49,9 @@ def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_by_the_keys_that_differ(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    assert not folder.was_started
+    before = folder.was_started
     folder.begin(RECIPE)
-    assert folder.was_started
+    assert (before, folder.was_started) == (False, True)
     folder.check_same(RECIPE | {"run.folder": "b", "output.folder": "c", "evaluation.every": 5})
     with pytest.raises(RecipeError, match=r"optimizer\.learning_rate was 0\.1, is 0\.2.*--resume changed"):
         folder.check_same(RECIPE | {"optimizer.learning_rate": 0.2})

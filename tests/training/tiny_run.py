@@ -1,5 +1,6 @@
 """Tiny runs for the tests of training: a recipe, its text and tokenizer, and batches made by hand."""
 
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -121,6 +122,21 @@ def recipe_table(folder: Path, settings: Sequence[str] = ()) -> dict[str, Any]:
 def tiny_recipe(folder: Path, *settings: str) -> Recipe:
     """The recipe of a tiny run."""
     return recipe_of(recipe_table(folder, settings))
+
+
+def write_recipe(path: Path, table: Mapping[str, Any]) -> Path:
+    """A table as a TOML file."""
+    path.write_text("\n".join(_toml_lines(table, "")) + "\n", encoding="utf-8")
+    return path
+
+
+def _toml_lines(table: Mapping[str, Any], where: str) -> Iterator[str]:
+    inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    if where:
+        yield f"[{where}]"
+    yield from (f"{key} = {json.dumps(value)}" for key, value in table.items() if key not in inner)
+    for key, value in inner.items():
+        yield from _toml_lines(value, f"{where}.{key}" if where else key)
 
 
 def without_timings(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
