@@ -37,7 +37,10 @@ class Processes:
         """The sum over all processes of a tensor without gradient, in fp64 if it is a float."""
         total = tensor.detach().double() if tensor.is_floating_point() else tensor.detach().clone()
         if self.size > 1:
-            dist.all_reduce(total)
+            # NCCL sums what is on its device only.
+            placed = total.cuda() if dist.get_backend() == "nccl" else total
+            dist.all_reduce(placed)
+            total = placed.to(total.device)
         return total
 
     def gathered(self, value: Any) -> list[Any]:

@@ -128,7 +128,7 @@ def accumulated_gradients(
 def summed_loss(logits_BSV: torch.Tensor, targets_BS: torch.Tensor) -> torch.Tensor:
     """Sum of -log p(target) in nats over all positions that have one; fp32, a scalar."""
     flat = logits_BSV.reshape(-1, logits_BSV.shape[-1]).float()
-    return F.cross_entropy(flat, targets_BS.reshape(-1), ignore_index=IGNORED, reduction="sum")
+    return F.cross_entropy(flat, targets_BS.reshape(-1).to(flat.device), ignore_index=IGNORED, reduction="sum")
 
 
 def gradient_norm(parameters: Iterator[torch.nn.Parameter]) -> float:

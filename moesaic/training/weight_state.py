@@ -57,8 +57,8 @@ def restore_optimizer(optimizers: OptimizerSet, checkpoint: Checkpoint) -> None:
             state[key] = _stored_shard(checkpoint, key, parameter)
         else:
             stored = checkpoint.tensor("optimizer", key)
-            moved = stored.dim() > 0 and parameter is not None
-            state[key] = stored.to(parameter.device) if moved and parameter is not None else stored
+            number = stored.dim() == 0 and not stored.is_floating_point()
+            state[key] = stored if parameter is None or number else stored.to(parameter.device)
     optimizers.restore(state)
 
 
