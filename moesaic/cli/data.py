@@ -175,7 +175,7 @@ def report(
 
 @app.command()
 def shards(
-    recipe: Annotated[Path, typer.Argument(help="TOML file with a table [data], such as a training recipe.")],
+    recipe: Annotated[Path, typer.Argument(help="TOML file with a table \\[data], such as a training recipe.")],
     tokenizer: Annotated[Path | None, typer.Option(help="Folder of the tokenizer, if not the recipe's.")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Folder to work in, if not the recipe's.")] = None,
     as_json: Json = False,

@@ -195,7 +195,7 @@ def _show(artifact: ModelArtifact, as_json: bool) -> None:
         "mixtures": _mixtures(facts.experts_per_layer),
         "precision": quantization.scheme if quantization else facts.dtype,
         "weights": f"{weights / 1e6:.1f} MB",
-        "lineage": " → ".join(step.operation for step in (*manifest.lineage.ancestors, manifest.lineage)),
+        "lineage": " → ".join(step.operation for step in (*reversed(manifest.lineage.ancestors), manifest.lineage)),
         "base": f"{manifest.lineage.base} (licence {manifest.licence.name or 'unknown'})",
         "digest": f"{artifact.digest[:16]}…",
     }

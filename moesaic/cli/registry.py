@@ -101,7 +101,7 @@ def _described(registry: ModelRegistry, version: str) -> dict[str, str]:
         "version": version,
         "name": manifest.name,
         "created": manifest.lineage.created,
-        "lineage": " → ".join(step.operation for step in (*manifest.lineage.ancestors, manifest.lineage)),
+        "lineage": " → ".join(step.operation for step in (*reversed(manifest.lineage.ancestors), manifest.lineage)),
         "quantization": manifest.architecture.dtype if quantization is None else quantization.scheme,
     }
 

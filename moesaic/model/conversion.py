@@ -202,7 +202,7 @@ def _lineage(operation: str, base: str, options: dict[str, Any], parent: ModelAr
         options=options,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         moesaic_version=moesaic.__version__,
-        ancestors=(*former.ancestors, former) if former else (),
+        ancestors=(former,) if former else (),
     )
 
 

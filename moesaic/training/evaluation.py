@@ -25,7 +25,7 @@ from moesaic.training.document_view import document_view
 from moesaic.training.text_source import TextConfig, read_documents
 from moesaic.training.training_step import ForwardModel, summed_loss
 
-__all__ = ["EvaluationConfig", "HeldOut", "HeldOutLoss", "held_out_sets"]
+__all__ = ["EvaluationConfig", "HeldOut", "HeldOutLoss", "held_out_rows", "held_out_sets"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +74,8 @@ class HeldOut:
     @classmethod
     def of(cls, texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, *, length: int, max_bytes: int) -> "HeldOut":
         """Tokenize texts up to `max_bytes` bytes of UTF-8; `TokenizerError` without an end-of-text token."""
-        eos = tokenizer.eos_token_id
-        if eos is None:
-            raise TokenizerError("the tokenizer has no end-of-text token (eos_token), which held-out texts begin after")
-        chosen = list(_cut(texts, max_bytes))
-        documents = tokenizer(chosen, add_special_tokens=False, verbose=False)["input_ids"]
-        rows = [row for ids in documents for row in _windows([eos, *ids], length)]
-        return cls(rows, sum(len(text.encode()) for text in chosen), eos)
+        rows, text_bytes = held_out_rows(texts, tokenizer, length=length, max_bytes=max_bytes)
+        return cls(rows, text_bytes, int(tokenizer.eos_token_id or 0))
 
     @classmethod
     def of_shards(cls, reader: ShardReader, length: int) -> "HeldOut":
@@ -119,6 +114,23 @@ class HeldOut:
             ids_BS[number, : len(row)] = torch.tensor(row)
             documents_BS[number, : len(row)] = 0
         return Batch(input_ids_BS=ids_BS, labels_BS=ids_BS, documents_BS=documents_BS)
+
+
+def held_out_rows(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, *, length: int, max_bytes: int
+) -> tuple[list[list[int]], int]:
+    """Rows of at most `length` tokens of texts up to `max_bytes` bytes of UTF-8, and how many bytes these are.
+
+    Raises:
+        TokenizerError: there is no end-of-text token, which held-out texts begin after.
+    """
+    eos = tokenizer.eos_token_id
+    if eos is None:
+        raise TokenizerError("the tokenizer has no end-of-text token (eos_token), which held-out texts begin after")
+    chosen = list(_cut(texts, max_bytes))
+    documents = tokenizer(chosen, add_special_tokens=False, verbose=False)["input_ids"] if chosen else []
+    rows = [row for ids in documents for row in _windows([eos, *ids], length)]
+    return rows, sum(len(text.encode()) for text in chosen)
 
 
 def held_out_sets(config: EvaluationConfig, tokenizer: PreTrainedTokenizerFast, length: int) -> dict[str, HeldOut]:

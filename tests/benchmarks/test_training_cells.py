@@ -129,3 +129,12 @@ def test_names_of_cells_have_folders_of_their_own(tmp_path: Path) -> None:
     store = training_cells.ResultStore(tmp_path)
     folders = {store.folder(each) for each in (cell("a"), cell("a", seed=1), cell("b"), cell("a", value=2))}
     assert len(folders) == 4
+
+
+def test_the_report_says_when_and_on_which_code_cells_were_measured(tmp_path: Path) -> None:
+    store, cells = ResultStore(tmp_path), [cell("a"), cell("b")]
+    for each, commit in zip(cells, ("beef", "cafe"), strict=True):
+        store.write(each, {}, seconds=90, versions={"commit": commit})
+    found = [result for each in cells if (result := store.newest(each)) is not None]
+    (row,) = training.cell_table(found).rows
+    assert row == ("test", 2, 3.0, found[0].date, found[1].date, "beef, cafe")

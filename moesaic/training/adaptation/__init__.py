@@ -3,7 +3,6 @@
 Nothing here trains; the trainer of this package runs the stages.
 """
 
-from moesaic.training.adaptation.bits_per_byte import BitsOptions, TextBits, file_bits, text_bits
 from moesaic.training.adaptation.mixing_law import MixingChoice, MixingLaw, RatioPoint, choose_ratio, fit_law
 from moesaic.training.adaptation.nearest_selection import NearestOptions, NearestSelection, nearest_sentences
 from moesaic.training.adaptation.stage_plan import (
@@ -17,7 +16,6 @@ from moesaic.training.adaptation.stage_plan import (
 __all__ = [
     "AdaptationPlan",
     "AdaptationStage",
-    "BitsOptions",
     "MixingChoice",
     "MixingLaw",
     "NearestOptions",
@@ -25,11 +23,8 @@ __all__ = [
     "RatioPoint",
     "StageKind",
     "StageSettings",
-    "TextBits",
     "choose_ratio",
-    "file_bits",
     "fit_law",
     "nearest_sentences",
     "standard_plan",
-    "text_bits",
 ]

@@ -52,6 +52,7 @@ def fetch_packages(
         CorpusError: a package cannot be downloaded or unpacked.
         StorageError: the folder may not be written.
     """
+    folder = folder.absolute()  # the programs that are called run in a folder of their own
     for package in packages:
         if not _is_file(package) and (package.endswith(".deb") or not _NAME.fullmatch(package)):
             raise InputError(f"{package!r} is no name of a Debian package and no .deb file; give names such as git-doc")

@@ -1,7 +1,6 @@
 """Refreshing a served model: train, round, check, compare with what is served, publish, see it served.
 
 refresh_recipe.py   what a refresh is, from TOML
-held_out_text.py    texts that no training saw, as rows of tokens
 choice_question.py  questions with choices, answered by what is likelier
 gate.py             Gate: the figures of a candidate beside those of the served version, and whether they may pass
 refreshing.py       refresh: the whole way

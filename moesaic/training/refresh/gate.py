@@ -4,6 +4,7 @@ Both are measured as they would be served: with rounded weights and, where the k
 (`moesaic.model.canary.served_logprobs`).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from moesaic.artifact import ModelArtifact
-from moesaic.errors import RecipeError, TokenizerError
+from moesaic.errors import RecipeError
 from moesaic.model.canary import served_logprobs
 from moesaic.model.tokenizer_files import load_tokenizer
+from moesaic.training.evaluation import held_out_rows
 from moesaic.training.refresh.choice_question import choice_sequences, read_choice_questions, share_right
-from moesaic.training.refresh.held_out_text import bits_per_byte, text_rows
+from moesaic.training.text_source import TextConfig, read_documents
 
 __all__ = ["Comparison", "Gate", "GateConfig"]
 
@@ -142,13 +144,11 @@ class Gate:
     def _text_figure(
         self, artifact: ModelArtifact, tokenizer: PreTrainedTokenizerFast, path: Path, longest: int
     ) -> float:
-        begin = tokenizer.eos_token_id
-        if begin is None:
-            raise TokenizerError(
-                f"{artifact.folder}: the tokenizer has no end-of-text token, which held-out texts begin after"
-            )
-        text = text_rows(path, _encoder(tokenizer), begin, length=longest, max_bytes=self._config.max_bytes)
-        return bits_per_byte(text, served_logprobs(artifact.folder, text.rows))
+        """Bits per byte of a held-out text."""
+        documents = read_documents(TextConfig(paths=(path,)))
+        rows, text_bytes = held_out_rows(documents, tokenizer, length=longest, max_bytes=self._config.max_bytes)
+        nats = -math.fsum(math.fsum(row) for row in served_logprobs(artifact.folder, rows))
+        return nats / math.log(2) / text_bytes
 
 
 def _question_figure(artifact: ModelArtifact, tokenizer: PreTrainedTokenizerFast, path: Path, longest: int) -> float:

@@ -161,5 +161,5 @@ def _lineage(parent: ModelArtifact, config: ExtensionConfig, report: ExtensionRe
         options=asdict(config) | {"added": report.tokens_after - report.tokens_before},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         moesaic_version=moesaic.__version__,
-        ancestors=(*former.ancestors, former),
+        ancestors=(former,),
     )

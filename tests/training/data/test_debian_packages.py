@@ -19,17 +19,18 @@ cp "{archives}/${{last%%=*}}"_*.deb . 2>/dev/null || {{ echo "E: Unable to locat
 """
 
 
-def build(folder: Path, name: str, version: str, text: str) -> Path:
-    """A .deb with one page of documentation."""
+def build(folder: Path, name: str, version: str, *texts: str) -> Path:
+    """A .deb with pages of documentation."""
     tree = folder / f"{name}-tree"
     shutil.rmtree(tree, ignore_errors=True)
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(
         f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: A <a@example.com>\nDescription: docs\n"
     )
-    page = tree / f"usr/share/doc/{name}/page.txt"
-    page.parent.mkdir(parents=True)
-    page.write_text(text)
+    pages = tree / f"usr/share/doc/{name}"
+    pages.mkdir(parents=True)
+    for number, text in enumerate(texts):
+        (pages / f"page{number or ''}.txt").write_text(text)
     target = folder / f"{name}_{version}_all.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, target], check=True, capture_output=True)
     return target
@@ -112,3 +113,10 @@ def test_a_damaged_record_is_named(archives: Path, tmp_path: Path) -> None:
     (tmp_path / RECORD_NAME).write_text("{")
     with pytest.raises(CorpusError, match=r"packages.json is damaged"):
         fetch_packages(["foo-doc"], tmp_path)
+
+
+def test_the_target_may_be_relative(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fetch_packages(["foo-doc"], Path("out"))
+    fetch_packages([str(archives / "bar-doc_2:4+x_all.deb")], Path("out"))
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {"foo-doc", "bar-doc"}
