@@ -92,7 +92,12 @@ async def test_raw_text_becomes_a_served_int8_mixture(tmp_path: Path, monkeypatc
         done("train", recipe(tmp_path, "tuned", run=tuned, model=base, examples=examples, output=output))
     artifact = ModelArtifact.open("build/tuned-int8")
     lineage = artifact.manifest.lineage
-    assert [step.operation for step in (*reversed(lineage.ancestors), lineage)] == ["pretrain", "dapt", "sft", "quantize"]
+    assert [step.operation for step in (*reversed(lineage.ancestors), lineage)] == [
+        "pretrain",
+        "dapt",
+        "sft",
+        "quantize",
+    ]
     assert await generated(artifact, "提交记录什么？") == ANSWER
 
 
