@@ -28,7 +28,7 @@ MODEL = {
 
 def recipe(place: Path, name: str, **tables: dict[str, Any]) -> Path:
     """A recipe of a few steps whose artifact is `build/NAME`."""
-    common = {
+    common: dict[str, dict[str, Any]] = {
         "run": {"folder": f"build/runs/{name}", "steps": 12, "checkpoint_every": 6},
         "batch": {"rows": 4, "micro_rows": 4, "sequence_length": 128},
         "optimizer": {"learning_rate": 0.005},
