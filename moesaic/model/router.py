@@ -3,8 +3,9 @@
 Shapes: T tokens, D model, E experts of this layer.
 
 The router and the branch coefficients are computed in fp32 whatever the model's precision: near ties decide which
-expert runs, and a bf16 router flips them. Their weights are parameters of their own modules rather than `nn.Linear`,
-so that tools which wrap or quantize every linear layer leave them alone.
+expert runs, and a bf16 router flips them. Under autocast a product of fp32 tensors would be rounded too, so they switch
+it off for themselves. Their weights are parameters of their own modules rather than `nn.Linear`, so that tools which
+wrap or quantize every linear layer leave them alone.
 """
 
 import torch
@@ -43,7 +44,8 @@ class GPTMoERouter(nn.Module):
         x_TD = x_TD.float()
         if self.training and self.jitter:
             x_TD = x_TD * torch.empty_like(x_TD).uniform_(1.0 - self.jitter, 1.0 + self.jitter)
-        z_TE = F.linear(x_TD, self.weight.float())
+        with torch.autocast(x_TD.device.type, enabled=False):
+            z_TE = F.linear(x_TD, self.weight.float())
         index_T1 = self.select(z_TE)
         if self.gate_mode == "softmax":
             gate_T1 = torch.softmax(z_TE, dim=-1).gather(-1, index_T1)
@@ -80,4 +82,5 @@ class BranchCoefficients(nn.Module):
 
     def forward(self, x_TD: torch.Tensor) -> torch.Tensor:
         """Coefficients [T, 2] fp32, each row summing to 1."""
-        return torch.softmax(F.linear(x_TD.float(), self.weight.float(), self.bias.float()), dim=-1)
+        with torch.autocast(x_TD.device.type, enabled=False):
+            return torch.softmax(F.linear(x_TD.float(), self.weight.float(), self.bias.float()), dim=-1)

@@ -1,21 +1,18 @@
 """A model as a run computes with it: under its precision, and wrapped for as many processes as there are.
 
-- Autocast leaves the routers and branch coefficients in fp32: under it a product of fp32 tensors would be rounded to
-  bf16, and near ties decide which expert runs.
+- Autocast leaves the routers and branch coefficients in fp32, by their own word (`moesaic.model.router`).
 - DDP and FSDP2 exchange gradients in the last micro-batch of a step only.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from moesaic.model.router import BranchCoefficients, GPTMoERouter
 from moesaic.training.processes import Processes
 from moesaic.training.run_options import DistributedConfig, PrecisionConfig
 
@@ -39,8 +36,6 @@ class ModelRunner:
         self.device = device
         self.processes = processes
         self._autocast = precision.autocast == "bfloat16"
-        if self._autocast:
-            _keep_routers_exact(model)
         if precision.activation_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self._sharded = processes.size > 1 and distributed.strategy == "fsdp"
@@ -79,17 +74,3 @@ def _shard(model: Any, device: torch.device, size: int, *, offload: bool) -> Non
     for layer in model.model.layers:
         fully_shard(layer, mesh=mesh, offload_policy=policy)
     fully_shard(model, mesh=mesh, offload_policy=policy)
-
-
-def _keep_routers_exact(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, GPTMoERouter | BranchCoefficients):
-            module.forward = _without_autocast(module.forward)  # type: ignore[method-assign]
-
-
-def _without_autocast(forward: Callable[..., Any]) -> Callable[..., Any]:
-    def exact(x_TD: torch.Tensor) -> Any:
-        with torch.autocast(x_TD.device.type, enabled=False):
-            return forward(x_TD)
-
-    return exact

@@ -2,32 +2,29 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 from moesaic.server import MoesaicServer, ServerConfig
 from moesaic.server.engine import ScriptedEngine, running
 
-__all__ = ["served"]
+__all__ = ["in_thread", "served"]
 
 
 @contextmanager
-def served(engine: ScriptedEngine, *, embedder: Any = None) -> Iterator[str]:
-    """Serve `engine` as the model `tiny` for the time of a block; gives the target."""
+def in_thread(serving: Callable[[], AbstractAsyncContextManager[str]]) -> Iterator[str]:
+    """Have what serves run in a thread with a loop of its own for the time of a block; gives its target."""
     ready, done = threading.Event(), asyncio.Event()
     found: dict[str, Any] = {}
 
     async def serve() -> None:
         found["loop"] = asyncio.get_running_loop()
         try:
-            async with running(engine):
-                server = MoesaicServer(engine, ServerConfig(listen="127.0.0.1:0"), model_name="tiny", embedder=embedder)
-                await server.start()
-                found["target"] = server.target
+            async with serving() as target:
+                found["target"] = target
                 ready.set()
                 await done.wait()
-                await server.stop()
         finally:
             ready.set()
 
@@ -40,3 +37,19 @@ def served(engine: ScriptedEngine, *, embedder: Any = None) -> Iterator[str]:
         found["loop"].call_soon_threadsafe(done.set)
         thread.join(30)
         assert not thread.is_alive()
+
+
+@contextmanager
+def served(engine: ScriptedEngine, *, embedder: Any = None) -> Iterator[str]:
+    """Serve `engine` as the model `tiny` for the time of a block; gives the target."""
+
+    @asynccontextmanager
+    async def serving() -> AsyncIterator[str]:
+        async with running(engine):
+            server = MoesaicServer(engine, ServerConfig(listen="127.0.0.1:0"), model_name="tiny", embedder=embedder)
+            await server.start()
+            yield server.target
+            await server.stop()
+
+    with in_thread(serving) as target:
+        yield target

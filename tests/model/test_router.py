@@ -89,3 +89,16 @@ def test_coefficients_of_every_token_sum_to_one(shape):
     assert c.shape == (shape[0], 2)
     assert torch.allclose(c.sum(-1), torch.ones(shape[0]))
     assert c[:, 0].std(unbiased=False) > 0 or shape[0] == 1
+
+
+def test_autocast_changes_neither_the_router_nor_the_coefficients():
+    module, coefficients = router(), BranchCoefficients(GPTMoEConfig(hidden_size=16, num_attention_heads=4))
+    torch.nn.init.normal_(coefficients.weight)
+    torch.nn.init.normal_(coefficients.bias)
+    x = torch.randn(64, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.nn.functional.linear(x, module.weight).dtype is torch.bfloat16, "autocast is at work"
+        z, gate, index = module(x)
+        shares = coefficients(x)
+    for found, exact in zip((z, gate, index, shares), (*module(x), coefficients(x)), strict=True):
+        assert torch.equal(found, exact)
