@@ -14,7 +14,7 @@ import argparse
 import fcntl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from benchmarks.training_cells import CellRunner, Found, ResultStore
 from benchmarks.training_experiment import EXPERIMENTS, Scope, experiment_named
 from moesaic.server.engine.hardware import Machine
 
-__all__ = ["main"]
+__all__ = ["cell_table", "main"]
 
 _MODULE = "benchmarks.training"
 
@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     scope = Scope(quick=options.quick, data=options.data)
     claims: list[Claim] = []
     tables: dict[str, ResultTable] = {}
+    cells: list[Found] = []
     with _locked(options.work, parser.error):
         store = ResultStore(options.work)
         context = {"work": str(options.work), "data": None if options.data is None else str(options.data)}
@@ -58,15 +59,18 @@ def main(arguments: list[str] | None = None) -> int:
         for name in names:
             notice(name)
             found = _find(name, scope, runner, store, [cell for cell in options.rerun if cell.startswith(f"{name}/")])
+            if not found:
+                notice(f"{name}: nothing was measured; what it needs of --data is not there, or its cells failed")
             experiment = experiment_named(name)
             claims += experiment.claims(found)
             tables |= experiment.tables(found)
+            cells += found
     report = Report(
         machine=described,
         command=command_line(_MODULE, arguments),
         versions=describe_versions(),
         claims=tuple(claims),
-        tables=tables,
+        tables=tables | {"Cells": cell_table(cells)},
     )
     report.show(Console(width=None if sys.stdout.isatty() else 160))
     if options.json:
@@ -92,6 +96,18 @@ def _find(name: str, scope: Scope, runner: CellRunner, store: ResultStore, rerun
             not ran and len(found) < len(cells)
         ):
             return found
+
+
+def cell_table(cells: Sequence[Found]) -> ResultTable:
+    """Of each experiment, what its figures stem from: they may have been measured on several days."""
+    rows = []
+    for name in dict.fromkeys(found.cell.experiment for found in cells):
+        own = [found for found in cells if found.cell.experiment == name]
+        dates, commits = sorted(found.date for found in own), sorted({found.commit for found in own})
+        minutes = sum(found.seconds for found in own) / 60
+        rows.append((name, len(own), round(minutes, 1), dates[0], dates[-1], ", ".join(commits)))
+    columns = ("experiment", "cells", "minutes", "first", "last", "commits")
+    return ResultTable(columns=columns, rows=tuple(rows), note="Minutes of all cells together, side by side or not.")
 
 
 def _parser() -> argparse.ArgumentParser:

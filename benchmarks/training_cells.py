@@ -70,6 +70,8 @@ class Found:
     figures: Mapping[str, Any]
     date: str
     seconds: float
+    commit: str = "unknown"
+    """Of the code that was measured."""
 
 
 class ResultStore:
@@ -108,7 +110,13 @@ class ResultStore:
         for path in sorted(folder.glob("*.json"), reverse=True):
             content = json.loads(path.read_text(encoding="utf-8"))
             if _canonical(content["settings"]) == wanted:
-                return Found(cell=cell, figures=content["figures"], date=content["date"], seconds=content["seconds"])
+                return Found(
+                    cell=cell,
+                    figures=content["figures"],
+                    date=content["date"],
+                    seconds=content["seconds"],
+                    commit=content["versions"].get("commit", "unknown"),
+                )
         return None
 
 

@@ -44,7 +44,7 @@ DENSE = MODEL | {"num_experts_per_layer": [0, 0, 0, 0], "intermediate_size": 576
 
 _KINDS = {"switch": "switch", "bias": "bias", "margin": "margin"}
 _VARIANTS = ("dense", "switch", "bias", "margin")
-_FULL = {"seeds": 5, "steps": 170, "rows": 16, "vocabulary": 4096, "held_out_bytes": 240_000, "most_bytes": 1_200_000}
+_FULL = {"seeds": 5, "steps": 150, "rows": 16, "vocabulary": 4096, "held_out_bytes": 240_000, "most_bytes": 1_200_000}
 _QUICK = {"seeds": 2, "steps": 6, "rows": 8, "vocabulary": 1024, "held_out_bytes": 20_000, "most_bytes": 150_000}
 _LENGTH = 256
 _MICRO_ROWS = 8
