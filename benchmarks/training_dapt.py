@@ -75,8 +75,9 @@ def claims(found: Sequence[Found]) -> list[Claim]:
     """Gain and loss beside the untouched model of equal precision: the least gain, the largest loss."""
     measured = _figures(found, "measure")
     gains, losses = list[float](), list[float]()
-    for first, second in _PAIRS if measured is not None else ():
-        before, after = measured["bits"][first], measured["bits"][second]
+    bits = {} if measured is None else measured["bits"]
+    for first, second in _PAIRS if bits else ():
+        before, after = bits[first], bits[second]
         changes = {name: after[name] / before[name] - 1 for name in before}
         gains.append(-changes.pop(_DOMAIN))
         losses += changes.values()
