@@ -195,7 +195,7 @@ def _trained_loss(model: GPTMoEForCausalLM, optimizers: OptimizerSet) -> float:
     loss = model(input_ids=ids, labels=ids).loss
     loss.backward()
     optimizers.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import pytest
 
 from moesaic.training.pretraining import pretrain
 from moesaic.training.recipe import load_recipe
+from moesaic.training.refresh import load_refresh_recipe
 from tests.repository import ROOT
 from tests.training.tiny_run import lines_of, one_thread, tokenizer_of, write_corpus
 
-RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+REFRESH = ROOT / "recipes" / "refresh.toml"
+RECIPES = sorted(set((ROOT / "recipes").glob("*.toml")) - {REFRESH})
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -17,6 +19,12 @@ def test_every_recipe_is_understood(path: Path) -> None:
     recipe = load_recipe(path)
     assert str(recipe.run.folder) == f"build/runs/{path.stem}"
     assert str(recipe.output.folder) == f"build/models/{path.stem}"
+
+
+def test_the_refresh_is_understood() -> None:
+    recipe = load_refresh_recipe(REFRESH)
+    assert recipe.refresh.recipe.name in {path.name for path in RECIPES}
+    assert recipe.gate.texts
 
 
 def test_there_are_recipes_for_every_start() -> None:
