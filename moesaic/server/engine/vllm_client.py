@@ -194,8 +194,8 @@ class VllmClient:
 def _count_nothing(llm: AsyncLLM) -> None:
     """Have vLLM keep no statistics of its own on this side; the load of the engine core still arrives.
 
-    They are a seventh of what an answer costs the serving process, and go to a registry that nobody asks: ours
-    (`moesaic.server.observation`) counts calls and tokens once for each call.
+    They are counted for every token, and go to a registry that nobody asks: ours (`moesaic.server.observation`) counts
+    once for each call.
     """
     llm.log_stats = llm.output_processor.log_stats = False
     assert llm.logger_manager is not None, "stat_loggers was given"
