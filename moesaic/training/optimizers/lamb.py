@@ -10,17 +10,18 @@ How this differs:
 3. The size of the weights is used as it is, cut at `largest_norm` (the paper's phi is the identity with a bound).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+
+from moesaic.training.optimizers.matrix_optimizer import MatrixOptimizer
 
 __all__ = ["Lamb"]
 
 
-class Lamb(Optimizer):
+class Lamb(MatrixOptimizer):
     """LAMB over groups of parameters; a group with `weight_decay` 0 has the trust ratio 1.
 
     Args:
@@ -44,15 +45,6 @@ class Lamb(Optimizer):
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "largest_norm": largest_norm}
         super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        assert closure is None, "the trainer computes gradients itself"
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
 
     def _update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         state = self.state[parameter]

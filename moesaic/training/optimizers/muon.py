@@ -17,13 +17,14 @@ How this differs:
 Shapes: E experts, m rows, n columns.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.optim import Optimizer
+
+from moesaic.training.optimizers.matrix_optimizer import MatrixOptimizer
 
 __all__ = ["COEFFICIENTS", "Muon", "orthogonalized"]
 
@@ -48,7 +49,7 @@ def orthogonalized(x: torch.Tensor, iterations: int = 5) -> torch.Tensor:
     return (y.mT if tall else y).float()
 
 
-class Muon(Optimizer):
+class Muon(MatrixOptimizer):
     """Muon for hidden matrices alone; embeddings, heads, routers and vectors belong to another optimizer.
 
     Args:
@@ -73,15 +74,6 @@ class Muon(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self._iterations = iterations
         self._halves = halves
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        assert closure is None, "the trainer computes gradients itself"
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
 
     def _update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         state = self.state[parameter]
