@@ -56,7 +56,9 @@ class GPTMoEForCausalLM(GPTMoEPreTrainedModel, GenerationMixin):
         """Next-token logits [B, S, V]; with `labels` [B, S] also the loss.
 
         While training (or with `output_router_logits`) the router's logits are returned, one [B * S, E] tensor per
-        mixture, and `aux_loss` = router_aux_loss_coef * balance + router_z_loss_coef * z is part of `loss`.
+        mixture. Where the model itself makes the loss (`labels`, or `output_router_logits`), `aux_loss` =
+        router_aux_loss_coef * balance + router_z_loss_coef * z is part of it, and while training the tokens of each
+        expert are counted for `balance_experts`. A loop with a loss of its own takes both from `router_logits`.
         """
         wants_router = self.config.output_router_logits if output_router_logits is None else output_router_logits
         records = bool(self.mixtures) and (wants_router or self.training)
@@ -67,7 +69,7 @@ class GPTMoEForCausalLM(GPTMoEPreTrainedModel, GenerationMixin):
         loss = aux_loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
-        if records:
+        if records and (wants_router or labels is not None):
             aux_loss = self._router_loss(outputs.router_logits, attention_mask)
             loss = loss + aux_loss.to(loss.device) if loss is not None else None
         return MoeCausalLMOutputWithPast(

@@ -11,7 +11,7 @@ import torch
 from moesaic.model.balance import expert_load, max_violation
 from moesaic.training.batch import Batch
 from moesaic.training.processes import Processes
-from moesaic.training.router_objective import token_mask
+from moesaic.training.router_objective import real_tokens, token_mask
 
 __all__ = ["DEAD_SHARE", "ExpertHealth"]
 
@@ -35,7 +35,7 @@ class ExpertHealth:
         mask_T = token_mask(batch)
         self._tokens += mask_T.sum().cpu()
         for layer, (gate, z_TE) in enumerate(zip(self._gates, router_logits, strict=True)):
-            z_TE = z_TE[mask_T.to(z_TE.device)].float()
+            z_TE = real_tokens(z_TE, mask_T).float()
             self._loads[layer] += expert_load(gate.select(z_TE), z_TE.shape[-1]).cpu()
             logp_TE = torch.log_softmax(z_TE, dim=-1)
             self._entropy[layer] += -(logp_TE.exp() * logp_TE).sum().cpu()

@@ -1,7 +1,7 @@
-"""What training asks of the routers, beside predicting the next token: one protocol, and the objective of a config.
+"""What training asks of the routers, beside predicting the next token.
 
-The trainer knows no router loss by name. It calls `loss` for every micro-batch and `after_step` once per optimizer
-step; large-margin losses and the like are other classes with the same four methods.
+The trainer knows no router loss by name: it calls `loss` for every micro-batch and `after_step` once per optimizer
+step. `router_losses.ConfiguredObjective` is what recipes use.
 
 Shapes: B rows, S positions, T = B * S tokens, E experts of one mixture layer.
 """
@@ -11,10 +11,9 @@ from typing import Any, Protocol
 
 import torch
 
-from moesaic.model.balance import router_z_loss
 from moesaic.training.batch import Batch
 
-__all__ = ["BalanceObjective", "RouterObjective", "token_mask"]
+__all__ = ["RouterObjective", "real_tokens", "token_mask"]
 
 
 class RouterObjective(Protocol):
@@ -24,7 +23,7 @@ class RouterObjective(Protocol):
 
     - `loss` is a mean over the tokens of one micro-batch. The trainer weighs it by the micro-batch's share of the
       step's tokens over all micro-batches and processes. An objective whose statistics come from the step before
-      (see `BalanceObjective`) gives equal gradients however the step is cut into micro-batches.
+      gives equal gradients however the step is cut into micro-batches.
     - `after_step` gets loads that are summed over micro-batches and processes.
     - `state` and `restore` carry whatever the next step depends on, so that resuming is exact.
     """
@@ -58,50 +57,9 @@ def token_mask(batch: Batch) -> torch.Tensor:
     return batch.documents_BS.reshape(-1) >= 0
 
 
-class BalanceObjective:
-    """The losses that a model's configuration asks for: balance (Switch, arXiv:2101.03961, section 2.2), z and bias.
+def real_tokens(values_T: torch.Tensor, mask_T: torch.Tensor) -> torch.Tensor:
+    """The rows of `values_T` [T, ...] that `token_mask` keeps; the tensor itself, not a copy, where nothing is padding.
 
-    loss = router_aux_loss_coef * mean over layers of E * sum_e f_e P_e + router_z_loss_coef * z; the balancing bias
-    (arXiv:2408.15664) moves after each step if `router_bias_update_rate` is not 0.
-
-    How this differs from Switch:
-
-    1. The share f_e of tokens per expert is that of the whole optimizer step (all micro-batches, all processes), as
-       arXiv:2501.11873 recommends.
-    2. It is taken from the step before, and uniform in the first one (no gradient then). The loss is thereby a mean
-       over tokens: 8 micro-batches of one row give the gradient of one micro-batch of 8 rows, and nothing waits for
-       other processes in the forward pass.
+    Give the mask on the CPU, where a batch is made: whether it is full is then known without waiting for a device.
     """
-
-    def __init__(self) -> None:
-        self._shares: list[torch.Tensor] = []
-
-    def loss(self, model: Any, outputs: Any, batch: Batch, step: int) -> torch.Tensor:
-        """Balance and z-loss of one micro-batch, weighted by the model's configuration."""
-        mask_T = token_mask(batch).to(outputs.router_logits[0].device)
-        if not mask_T.any():
-            return 0.0 * torch.stack([z_TE.float().sum() for z_TE in outputs.router_logits]).sum()
-        balance, z_loss = [], []
-        for layer, z_TE in enumerate(outputs.router_logits):
-            z_loss.append(router_z_loss(z_TE, mask_T))
-            if self._shares:
-                p_E = torch.softmax(z_TE.float(), dim=-1)[mask_T].mean(dim=0)
-                balance.append(z_TE.shape[-1] * torch.sum(self._shares[layer].to(p_E) * p_E))
-        total = model.config.router_z_loss_coef * torch.stack(z_loss).mean()
-        if balance:
-            total = total + model.config.router_aux_loss_coef * torch.stack(balance).mean()
-        return total
-
-    def after_step(self, model: Any, loads: Sequence[torch.Tensor]) -> None:
-        """Remember the shares for the next step, and move the balancing biases."""
-        self._shares = [load_E / load_E.sum().clamp(min=1) for load_E in loads]
-        if model.config.router_bias_update_rate:
-            model.balance_experts(list(loads))
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """The shares of the step before, one [E] tensor per mixture."""
-        return {f"shares.{layer}": share_E for layer, share_E in enumerate(self._shares)}
-
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go back to what `state` returned."""
-        self._shares = [state[f"shares.{layer}"].clone() for layer in range(len(state))]
+    return values_T if bool(mask_T.all()) else values_T[mask_T.to(values_T.device)]

@@ -20,7 +20,7 @@ from moesaic.training.router_losses.large_margin_softmax import large_margin_sof
 from moesaic.training.router_losses.router_config import RouterCoefficients, RouterConfig
 from moesaic.training.router_losses.router_tap import RouterTap
 from moesaic.training.router_losses.routing_target import routing_target
-from moesaic.training.router_objective import token_mask
+from moesaic.training.router_objective import real_tokens, token_mask
 
 __all__ = ["ConfiguredObjective"]
 
@@ -40,9 +40,16 @@ class ConfiguredObjective:
     """The router objective of a `RouterConfig`; make it for a model before its first forward pass.
 
     With a margin it listens to the routers of `model` until `close`; it may be used in a `with` block. All terms are
-    means over tokens, then over mixture layers, so that they weigh the same in a deep and in a shallow model. The
-    balance loss takes the shares of tokens from the optimizer step before, as `BalanceObjective` does. A `balanced` or
-    `round_robin` target belongs to one micro-batch: how a step is cut into micro-batches changes it.
+    means over tokens, then over mixture layers, so that they weigh the same in a deep and in a shallow model. A
+    `balanced` or `round_robin` target belongs to one micro-batch: how a step is cut into micro-batches changes it.
+
+    How the balance loss differs from Switch (arXiv:2101.03961, section 2.2):
+
+    1. The share f_e of tokens per expert is that of the whole optimizer step (all micro-batches, all processes), as
+       arXiv:2501.11873 recommends.
+    2. It is taken from the step before, and uniform in the first one (no gradient then). The loss is thereby a mean
+       over tokens: 8 micro-batches of one row give the gradient of one micro-batch of 8 rows, and nothing waits for
+       other processes in the forward pass.
     """
 
     def __init__(self, config: RouterConfig, model: Any, *, total_steps: int) -> None:
@@ -77,11 +84,12 @@ class ConfiguredObjective:
         if not mask_T.any():
             return 0.0 * torch.stack([z_TE.float().sum() for z_TE in outputs.router_logits]).sum()
         terms = []
-        for layer, (mixture, z_TE) in enumerate(zip(model.mixtures, outputs.router_logits, strict=True)):
-            term = self._balance_term(layer, z_TE[mask_T], weights)
+        for layer, (mixture, logits_TE) in enumerate(zip(model.mixtures, outputs.router_logits, strict=True)):
+            z_TE = real_tokens(logits_TE, mask_T)
+            term = self._balance_term(layer, z_TE, weights)
             if weights.margin:
-                length_T = self._tap.take(layer, len(z_TE))[mask_T]
-                margin = self._margin_term(mixture.gate, z_TE[mask_T].float(), length_T)
+                length_T = real_tokens(self._tap.take(layer, len(logits_TE)), mask_T)
+                margin = self._margin_term(mixture.gate, z_TE.float(), length_T)
                 term = term + weights.margin * margin.loss
                 self._note(layer, margin)
             terms.append(term)
