@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,14 +204,9 @@ def shards(
 
 
 def _table(recipe: Path) -> dict[str, Any]:
-    try:
-        value = tomllib.loads(recipe.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{recipe} cannot be read ({error.strerror or error}): give a TOML file") from error
-    except ValueError as error:
-        raise RecipeError(f"{recipe} is no TOML ({error})") from error
+    from moesaic.training.recipe_table import read_table
 
-    table = value.get("data")
+    table = read_table(recipe).get("data")
     if not isinstance(table, dict):
         raise RecipeError(f"{recipe} has no table [data]; it names sources and folder, see docs/training-data.md")
 

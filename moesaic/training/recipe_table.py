@@ -2,7 +2,9 @@
 
 - An unknown key is refused, with the nearest known one in the message: a misspelt key that silently keeps its default
   costs a night.
-- A value is never bent into another type, except a whole number into a float and a text into a path.
+- A value is never bent into another type, except a whole number into a float, a text into a path, and one text into a
+  list of it.
+- What may be left out is switched off by `false`: a stage, a limit. A table is also switched on, as it is, by `true`.
 - `key.path=value` changes one value from the command line; the value is TOML, or else a plain text.
 """
 
@@ -29,6 +31,8 @@ def read_table(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise RecipeError(f"there is no recipe {str(path)!r}: give a .toml file, such as those in recipes/") from error
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read ({error.strerror or error}): allow it, or give another") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
@@ -140,14 +144,18 @@ def _converted(kind: Any, value: Any, where: str) -> Any:
             raise RecipeError(f"{where}={value!r} must be a table of keys and values")
         return {key: _converted(arguments[1], item, _joined(where, key)) for key, item in value.items()}
     if dataclasses.is_dataclass(kind):
-        own = getattr(kind, "from_mapping", None)  # some tables are read by other commands as well, and read themselves
-        return own(value, where=where) if own is not None else parsed_table(kind, value, where)  # type: ignore[arg-type]
+        return value if isinstance(value, kind) else parsed_table(kind, value, where)  # type: ignore[arg-type]
     return _converted_scalar(kind, value, where)
 
 
 def _converted_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
     """The first member that takes the value; the last one's complaint if none does."""
     members = [member for member in arguments if member is not type(None)]
+    if len(members) < len(arguments) and bool not in members:
+        if value is None or value is False:  # TOML has no null, tables from Python do
+            return None
+        if value is True and dataclasses.is_dataclass(members[0]):
+            return parsed_table(members[0], {}, where)  # type: ignore[arg-type]
     for member in members[:-1]:
         try:
             return _converted(member, value, where)
@@ -157,9 +165,12 @@ def _converted_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _converted_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    repeated = len(arguments) == 2 and arguments[1] is Ellipsis
+    if repeated and isinstance(value, str | Path):
+        value = [value]
     if not isinstance(value, list | tuple):
         raise RecipeError(f"{where}={value!r} must be a list: write [{value!r}] for a single item")
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
+    if repeated:
         return tuple(_converted(arguments[0], item, f"{where}[{place}]") for place, item in enumerate(value))
     if len(value) != len(arguments):
         raise RecipeError(f"{where}={value!r} must have {len(arguments)} items, it has {len(value)}")
@@ -176,7 +187,7 @@ def _converted_scalar(kind: Any, value: Any, where: str) -> Any:
             raise RecipeError(f"{where}={value!r} is unknown: choose one of {', '.join(map(repr, choices))}")
         return kind(value)
     assert kind in _NAMES, f"{where}: no recipe can give a {kind}"
-    sound = isinstance(value, str if kind is Path else kind) and isinstance(value, bool) == (kind is bool)
+    sound = isinstance(value, str | Path if kind is Path else kind) and isinstance(value, bool) == (kind is bool)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not sound or (kind is float and not math.isfinite(value)):

@@ -38,6 +38,9 @@ class Outer:
     quick: bool = False
     limits: dict[str, float] = field(default_factory=dict)
     inner: Inner = field(default_factory=Inner)
+    more: Inner | None = None
+    limit: float | None = 1.0
+    wanted: bool | None = None
 
 
 def test_every_type_arrives() -> None:
@@ -76,7 +79,11 @@ def test_every_type_arrives() -> None:
         ({"steps": 1, "quick": 1}, "quick=1 must be true or false"),
         ({"steps": 1, "inner": {"rate": float("nan")}}, "inner.rate=nan must be a number"),
         ({"steps": 1, "inner": {"rate": 2}}, r"\[inner\] rate=2\.0 must be at most 1"),
-        ({"steps": 1, "inner": {"names": "n"}}, r"inner\.names='n' must be a list"),
+        ({"steps": 1, "inner": {"names": 3}}, r"inner\.names=3 must be a list"),
+        ({"steps": 1, "inner": {"pair": "n"}}, r"inner\.pair='n' must be a list"),
+        ({"steps": 1, "inner": False}, "inner=False must be a table"),
+        ({"steps": 1, "more": "yes"}, "more='yes' must be a table"),
+        ({"steps": 1, "folder": True}, "folder=True must be a path"),
         ({"steps": 1, "inner": {"pair": [1.0]}}, "must have 2 items, it has 1"),
         ({"steps": 1, "inner": 3}, "inner=3 must be a table"),
         ({"steps": 1, "limits": 3}, "limits=3 must be a table"),
@@ -86,6 +93,25 @@ def test_every_type_arrives() -> None:
 def test_what_does_not_fit_is_refused(table: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         parsed_table(Outer, table)
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ({"more": True}, {"more": Inner()}),
+        ({"more": {"rate": 0.25}}, {"more": Inner(rate=0.25)}),
+        ({"more": False}, {"more": None}),
+        ({"limit": False}, {"limit": None}),
+        ({"limit": None}, {"limit": None}),
+        ({"wanted": False}, {"wanted": False}),
+        ({"inner": {"names": "one"}}, {"inner": Inner(names=("one",))}),
+        ({"inner": Inner(rate=0.75), "folder": Path("x")}, {"inner": Inner(rate=0.75), "folder": Path("x")}),
+    ],
+)
+def test_what_may_be_left_out_is_switched_and_a_text_is_a_list_of_one(
+    table: dict[str, Any], found: dict[str, Any]
+) -> None:
+    assert parsed_table(Outer, {"steps": 1} | table) == Outer(steps=1, **found)
 
 
 def test_settings_change_a_copy() -> None:
@@ -113,6 +139,12 @@ def test_files_that_are_no_recipe_are_refused(tmp_path: Path, content: bytes | N
         path.write_bytes(content)
     with pytest.raises(RecipeError, match=said):
         read_table(path)
+
+
+def test_a_file_that_cannot_be_read_is_no_missing_recipe(tmp_path: Path) -> None:
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    with pytest.raises(RecipeError, match=r"loop\.toml cannot be read \(Too many levels"):
+        read_table(tmp_path / "loop.toml")
 
 
 def test_tables_in_a_list_are_flattened_by_their_number() -> None:

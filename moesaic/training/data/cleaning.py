@@ -39,7 +39,7 @@ class CleanOptions:
     disabled: tuple[str, ...] = ()
     """Names of rules that do not hold."""
     limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
-    """Other limits by name of rule: the least and the most allowed value, None for no limit."""
+    """Other limits by name of rule: the least and the most allowed value, None (false in a recipe) for no limit."""
     boilerplate: bool = True
     """Whether short lines with phrases such as "cookie policy" or 版权所有 are left out."""
 

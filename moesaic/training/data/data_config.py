@@ -13,7 +13,7 @@ from moesaic.training.data.packing import PACKINGS, Packing
 from moesaic.training.data.private_data import KINDS
 from moesaic.training.data.quality_classifier import ClassifierOptions
 from moesaic.training.data.source import SourceConfig
-from moesaic.training.data.table import from_table
+from moesaic.training.recipe_table import parsed_table
 
 __all__ = ["DataConfig", "DecontaminateConfig", "MaskConfig", "QualityConfig", "SelectConfig"]
 
@@ -143,4 +143,4 @@ class DataConfig:
         Raises:
             RecipeError: a key is unknown or missing, or a value has the wrong type or is out of its range.
         """
-        return from_table(cls, table, where)
+        return parsed_table(cls, table, where)

@@ -92,7 +92,7 @@ def test_shards_by_a_recipe(raw: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [(None, "cannot be read"), ("x", "is no TOML"), ("[model]", "has no table"), ("data=1", "no table")],
+    [(None, "there is no recipe"), ("x", "is not TOML"), ("[model]", "has no table"), ("data=1", "no table")],
 )
 def test_bad_recipes_are_refused(tmp_path: Path, content: str | None, fault: str) -> None:
     recipe = tmp_path / "recipe.toml"

@@ -287,27 +287,27 @@ def test_a_folder_without_prepared_data_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"sourses": []}, "data has the unknown key 'sourses'; did you mean 'sources'"),
-        ({"clean": {"language": "en"}}, "data.clean has the unknown key 'language'; did you mean 'languages'"),
-        ({"sources": []}, "data: sources="),
-        ({"sources": [{"name": "a"}]}, r"data.sources\[0\] lacks 'paths'"),
+        ({"sourses": []}, r"data\.sourses is no key of \[data\]: did you mean data\.sources"),
+        ({"clean": {"language": "en"}}, r"data\.clean\.language is no key .*: did you mean data\.clean\.languages"),
+        ({"sources": []}, r"\[data\] sources="),
+        ({"sources": [{"name": "a"}]}, r"data\.sources\[0\]\.paths is missing"),
         ({"sources": [{"name": "a", "paths": ["x"], "ratio": "much"}]}, r"ratio='much' must be a number"),
-        ({"sources": [{"name": "a", "paths": [1]}]}, r"paths\[0\]=1 must be text"),
+        ({"sources": [{"name": "a", "paths": [1]}]}, r"paths\[0\]=1 must be a text"),
         ({"sources": [{"name": "a", "paths": ["x"]}] * 2}, "distinct names"),
         ({"sources": [{"name": n, "paths": ["x"], **r} for n, r in [("a", {"ratio": 1}), ("b", {})]]}, "must all be"),
         ({"folder": 3}, "data.folder=3 must be a path"),
         ({"held_out": 1}, "held_out=1.0"),
         ({"held_out": True}, "held_out=True must be a number"),
         ({"seed": 1.5}, "seed=1.5 must be a whole number"),
-        ({"packing": "tight"}, "packing='tight' must be one of"),
+        ({"packing": "tight"}, "packing='tight' is unknown: choose one of 'stream'"),
         ({"shard_tokens": 0}, "shard_tokens=0"),
-        ({"dedup": {"threshold": 2}}, "data.dedup: threshold=2.0"),
+        ({"dedup": {"threshold": 2}}, r"\[data\.dedup\] threshold=2\.0"),
         ({"dedup": 5}, "data.dedup=5 must be a table"),
-        ({"clean": {"limits": {"words": [1]}}}, "limits.words.* must have 2 entries"),
+        ({"clean": {"limits": {"words": [1]}}}, "limits.words.* must have 2 items"),
         ({"clean": {"limits": []}}, "limits=.* must be a table"),
         ({"mask": {"kinds": ["name"]}}, "kinds="),
         ({"quality": {"curated": ["x"], "corpora": ["none"]}}, "corpora names 'none'"),
-        ({"select": {"target": ["x"], "options": {"keep": 0}}}, "data.select.options: keep="),
+        ({"select": {"target": ["x"], "options": {"keep": 0}}}, r"\[data\.select\.options\] keep="),
     ],
 )
 def test_contradictory_recipes_are_refused(sources: Path, changes: dict[str, Any], fault: str) -> None:
@@ -316,6 +316,9 @@ def test_contradictory_recipes_are_refused(sources: Path, changes: dict[str, Any
 
 
 def test_switches(sources: Path) -> None:
+    made = config(sources, clean={"limits": {"words": [False, 50]}}, dedup=True, mask=False)
+    assert made.clean is not None
+    assert made.clean.limits == {"words": (None, 50.0)}
     made = config(sources, clean=False, dedup=True, mask=False)
     assert (made.clean, made.mask) == (None, None)
     assert made.dedup == config(sources).dedup
