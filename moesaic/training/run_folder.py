@@ -50,7 +50,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder and keep others out for the block.
+        """Make the folder and keep others out for the block; what a killed holder left half written is cut off.
 
         Raises:
             RunBusyError: another process holds it.
@@ -64,6 +64,8 @@ class RunFolder:
                 raise RunBusyError(
                     f"another process is training in {self.path}: wait for it, or choose another run.folder"
                 ) from error
+            for lines in (self.metrics, self.events):
+                _cut_torn_line(lines)
             yield
 
     @property
@@ -121,3 +123,11 @@ class RunFolder:
     def _append(self, path: Path, line: Mapping[str, Any]) -> None:
         with storage_errors(path), path.open("ab") as file:
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+
+def _cut_torn_line(path: Path) -> None:
+    """End a file of lines at its last whole one: what is appended to half a line could be read by no one."""
+    if path.is_file():
+        with path.open("r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)

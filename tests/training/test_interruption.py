@@ -1,5 +1,6 @@
 """An interrupted run goes on exactly: stopped, killed at any point, or with a damaged checkpoint."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ def _quick() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("kind", ["adamw", "muon", "lamb"])
+@pytest.mark.parametrize("kind", ["adamw", "muon", "lamb", "adamw8bit"])
 def test_a_run_in_two_parts_is_the_run_in_one(tmp_path: Path, kind: str) -> None:
     settings = [f"optimizer.kind={kind}", "router.kind=bias", "batch.rows=4", "batch.initial_rows=2"]
     settings += ["batch.growth_steps=4", "evaluation.every=2", f"evaluation.sets.text={write_corpus(tmp_path)}"]
@@ -86,6 +87,16 @@ def within_a_line():
         append(self, path, line)
     run_folder.RunFolder._append = half
 
+def within_an_event():
+    append = run_folder.RunFolder._append
+    def half(self, path, line):
+        if line.get("event") == "resume":
+            with path.open("ab") as file:
+                file.write(b'{"time": "2026-11-22T12')
+            die()
+        append(self, path, line)
+    run_folder.RunFolder._append = half
+
 def while_tensors_are_written():
     checkpoint.ShardWriter.write = after(60, checkpoint.ShardWriter.write)
 
@@ -113,8 +124,8 @@ def before_the_recipe_is_noted():
 def at_the_artifact():
     pretraining.write_artifact = die
 
-KILLS = [before_the_recipe_is_noted, before_the_first_checkpoint, in_a_step, within_a_line, while_tensors_are_written,
-    before_the_rename, before_the_index, while_old_ones_are_removed, at_the_artifact, None]
+KILLS = [before_the_recipe_is_noted, before_the_first_checkpoint, in_a_step, within_a_line, within_an_event,
+    while_tensors_are_written, before_the_rename, before_the_index, while_old_ones_are_removed, at_the_artifact, None]
 
 recipe = tiny_recipe(folder, f"output.folder={folder / 'artifact'}", "run.steps=8", "router.kind=margin",
     "run.keep_checkpoints=1", f"evaluation.sets.text={sys.argv[2]}", "evaluation.every=3")
@@ -143,11 +154,14 @@ def test_a_run_that_is_killed_at_any_point_ends_like_one_that_was_not(tmp_path: 
     endings = dict(line.split() for line in done.stdout.splitlines())
     assert endings.pop("end") == "0", done.stderr
     assert set(endings.values()) == {"-9"}, done.stdout + done.stderr
-    assert len(endings) == 9
+    assert len(endings) == 10
     settings = [f"output.folder={tmp_path / 'whole' / 'artifact'}", "run.steps=8", "router.kind=margin"]
     settings += ["run.keep_checkpoints=1", f"evaluation.sets.text={text}", "evaluation.every=3"]
     run(tmp_path / "whole", *settings)
     assert lines_of(tmp_path / "killed" / "run") == lines_of(tmp_path / "whole" / "run")
+    events = (tmp_path / "killed" / "run" / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    # The run began twice: a call was killed after it had noted its start, before a checkpoint was whole.
+    assert [json.loads(line)["event"] for line in events].count("start") == 2
     weights = [(tmp_path / name / "artifact" / "model.safetensors").read_bytes() for name in ("killed", "whole")]
     assert weights[0] == weights[1]
     assert [path.name for path in (tmp_path / "killed" / "run" / "checkpoints").iterdir() if path.name[0] != "."] == [

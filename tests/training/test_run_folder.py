@@ -79,6 +79,25 @@ def test_metrics_of_later_steps_and_half_lines_go(tmp_path: Path) -> None:
     ]
 
 
+def test_the_next_holder_cuts_off_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.note("start", text="合同")
+    folder.measure({"step": 1})
+    whole = folder.events.read_bytes()
+    # The kill comes between two bytes of a character, and before the first whole line of another file.
+    folder.events.write_bytes(whole + whole[: whole.index("合".encode()) + 1])
+    with folder.locked():
+        assert folder.events.read_bytes() == whole
+        folder.note("resume", step=1)
+        folder.measure({"step": 2})
+    events = [json.loads(line) for line in folder.events.read_text(encoding="utf-8").splitlines()]
+    assert [event["event"] for event in events] == ["start", "resume"]
+    assert [line["step"] for line in folder.measured()] == [1, 2]
+    folder.metrics.write_bytes(b'{"st')
+    with folder.locked():
+        assert folder.metrics.read_bytes() == b""
+
+
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.metrics.write_bytes(b'{"step": 1}\nxx\n{"step": 2}\n')
