@@ -27,8 +27,24 @@ _FILES = (
     "cmrc2018_trial.jsonl",
 )
 _EXTRACTIVE = "extractive"
-_FULL: dict[str, Any] = {"steps": 250, "rows": 8, "length": 1024, "questions": 0, "modes": [_EXTRACTIVE, "generative"]}
-_QUICK: dict[str, Any] = {"steps": 2, "rows": 2, "length": 512, "questions": 4, "modes": [_EXTRACTIVE], "lines": 6}
+_FULL: dict[str, Any] = {
+    "steps": 60,
+    "rows": 4,
+    "length": 1024,
+    "questions": 0,
+    "modes": [_EXTRACTIVE, "generative"],
+    "formats": ["likelihood", "written"],  # what these two modes ask
+    "lines": 150,
+}
+_QUICK: dict[str, Any] = {
+    "steps": 2,
+    "rows": 2,
+    "length": 512,
+    "questions": 4,
+    "modes": [_EXTRACTIVE],
+    "formats": ["likelihood"],
+    "lines": 6,
+}
 
 
 def cells(scope: Scope, found: Sequence[Found]) -> list[Cell]:
@@ -174,11 +190,12 @@ def _train(cell: Cell, place: Place) -> dict[str, Any]:
     assert place.data is not None
     torch.set_num_threads(place.threads)
     settings, folder = cell.settings, place.folder
-    paths = [_shortened(place.data / "qa" / name, folder, settings.get("lines")) for name in settings["files"]]
+    paths = [_thinned(place.data / "qa" / name, folder, settings["lines"]) for name in settings["files"]]
     recipe = load_recipe(
         Path(__file__).resolve().parents[1] / "recipes" / "sft-grounded.toml",
         [
             f"examples.paths={json.dumps([str(path) for path in paths])}",
+            f"examples.formats={json.dumps(settings['formats'])}",
             f"model.base={settings['base']}",
             f"run.folder={folder / 'run'}",
             f"run.steps={settings['steps']}",
@@ -207,11 +224,10 @@ def _train(cell: Cell, place: Place) -> dict[str, Any]:
     }
 
 
-def _shortened(path: Path, folder: Path, lines: int | None) -> Path:
-    """The file, or its first lines as a file of their own."""
-    if lines is None:
-        return path
+def _thinned(path: Path, folder: Path, lines: int) -> Path:
+    """At most so many lines of a file, spread over it, as a file of their own: every question costs a search."""
     short = folder / path.name
-    kept = path.read_text(encoding="utf-8").splitlines()[:lines]
+    whole = path.read_text(encoding="utf-8").splitlines()
+    kept = whole[:: -(-len(whole) // lines)]
     short.write_text("\n".join(kept) + "\n", encoding="utf-8")
     return short

@@ -7,7 +7,7 @@ from collections.abc import Callable
 __all__ = ["until"]
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
     """Wait until `condition()` holds; fail if it does not in time."""
     ends = time.monotonic() + within_s
     while not condition():

@@ -100,7 +100,7 @@ class Served:
         """Whether neither the engine nor the server holds anything."""
         return self.server.engine.load() == EngineLoad() and len(self.server.service.calls) == 0
 
-    async def until_idle(self, within_s: float = 10.0) -> None:
+    async def until_idle(self, within_s: float = 30.0) -> None:
         """Wait for it."""
         await until(self.idle, within_s=within_s)
 

@@ -55,11 +55,14 @@ async def ask(engine: Engine, asked: GenerateRequest) -> list[Answer]:
     return answers
 
 
-async def eventually(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            held = holds()
-            if held if isinstance(held, bool) else await held:
-                return
-            await asyncio.sleep(0.02)
+async def eventually(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0) -> None:
+    """Wait until something holds. The failure says how often it was asked: once or twice, and the loop stood still."""
+    loop = asyncio.get_running_loop()
+    end, asked = loop.time() + timeout_s, 0
+    while loop.time() < end:
+        held = holds()
+        asked += 1
+        if held if isinstance(held, bool) else await held:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"it did not hold within {timeout_s} s; asked {asked} times")

@@ -82,6 +82,16 @@ async def test_a_full_queue_refuses_and_serves_the_rest(vllm_engine: VllmEngine)
     await eventually(lambda: vllm_engine.load() == EngineLoad())
 
 
+async def test_a_request_counts_from_the_moment_that_it_is_submitted(vllm_engine: VllmEngine) -> None:
+    """Before any step has told of it: whoever balances load would send everything to the same engine."""
+    tasks = [asyncio.create_task(ask(vllm_engine, request(max_tokens=4, ignore_eos=True))) for _ in range(12)]
+    await asyncio.sleep(0)
+    load = vllm_engine.load()
+    assert load.running + load.waiting == 12
+    await asyncio.gather(*tasks)
+    await eventually(lambda: vllm_engine.load() == EngineLoad())
+
+
 async def test_urgent_requests_overtake_those_that_wait(vllm_engine: VllmEngine) -> None:
     finished: list[str] = []
 
@@ -153,7 +163,7 @@ async def test_a_killed_process_fails_what_is_open_at_once_and_restarts(vllm_eng
     assert leader is not None
     tasks = [asyncio.create_task(ask(vllm_engine, request(max_tokens=LONG_ANSWER, ignore_eos=True))) for _ in range(12)]
     scoring = asyncio.create_task(vllm_engine.score([[1, 2] * 2000] * 40))
-    await eventually(lambda: vllm_engine.load().running > 2)
+    await eventually(lambda: vllm_engine.load().running + vllm_engine.load().waiting > 2)
     killed = time.monotonic()
     os.kill(leader, signal.SIGKILL)
     error = await asyncio.wait_for(vllm_engine.wait_failed(), 3)
