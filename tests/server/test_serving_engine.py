@@ -157,7 +157,8 @@ async def test_an_abort_ends_a_stream_typed(served: Served) -> None:
 
 async def test_an_abort_finds_a_call_from_its_first_moment(served: Served) -> None:
     """Also while the engine is still compiling its grammar."""
-    schema = {"type": "object", "properties": {f"p{index}": {"type": "string"} for index in range(200)}}
+    names = [f"p{index}" for index in range(200)]  # all required: an empty object could be finished before the abort
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names}
     constraint = v1.Constraint(json_schema=json.dumps(schema))
     asked = generate(request_id="new", constraint=constraint, max_tokens=LONG_ANSWER)
     call = served.inference.Generate(asked, timeout=60)
