@@ -23,7 +23,7 @@ def serve(
     model: Annotated[
         Path, typer.Option(help="Folder of an artifact, or of a registry: what is current there is followed.")
     ],
-    config: Annotated[Path | None, typer.Option(help="TOML file with [server], [engine] and [embedder].")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with \\[server], \\[engine] and \\[embedder].")] = None,
     listen: Annotated[
         str | None, typer.Option(help="HOST:PORT or unix:PATH; beyond loopback it needs TLS and tokens.")
     ] = None,

@@ -1,14 +1,23 @@
-"""From raw text to what vLLM says: tokenizer, pre-training, adaptation, tuning and int8, each by its command."""
+"""From raw text to what vLLM says, each step by its command: tokenizer, training, tuning, int8, and a refresh."""
 
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from moesaic.artifact import ModelArtifact
+from moesaic import v1
+from moesaic.artifact import ModelArtifact, ModelRegistry, RegistryVerb
+from moesaic.client import Client
 from moesaic.server.engine import GenerateRequest, SamplingParameters, VllmEngine, VllmSettings
-from tests.cli.running import run
+from tests.cli.running import refusal, run
 from tests.repository import ROOT
 from tests.training.test_guide import page
 from tests.training.tiny_run import one_thread
@@ -113,3 +122,78 @@ async def generated(artifact: ModelArtifact, question: str) -> str:
         return "".join([delta.text async for delta in engine.generate(request)])
     finally:
         await engine.stop()
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(400)
+def test_a_refresh_turns_a_running_server_and_a_damaged_candidate_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepare(tmp_path)
+    text = {"paths": ["general", "field"]}
+    with one_thread():
+        done("tokenizer", "train", "build/tokenizer", "general", "field", "--preset", "en-zh-8k", "--vocab-size", 1600)
+        scratch = {"start": "scratch", "tokenizer": "build/tokenizer", "config": MODEL}
+        rounded = {"quantize": "int8"}
+        done("train", recipe(tmp_path, "first", model=scratch, text=text, output={"folder": "build/first"} | rounded))
+        done("registry", "publish", "build/registry", "build/first-int8")
+        for name, base in (("second", "first"), ("third", "second")):
+            follow = {"start": "continue", "base": f"build/{base}"}
+            output = {"folder": f"build/{name}"} | rounded
+            refresh = {"registry": "build/registry", "recipe": f"{name}.toml"}
+            gate = {"texts": {"field": "field"}}
+            recipe(tmp_path, name, model=follow, text=text, output=output)
+            write_tables(tmp_path / f"refresh-{name}.toml", {"refresh": refresh, "gate": gate})
+        target = f"unix:{tmp_path / 's.sock'}"
+        with followed_server("build/registry", target), Client(target) as client:
+            assert served_digest(client) == ModelArtifact.open("build/first-int8").digest
+            done("refresh", "refresh-second.toml", "--server", target)
+            second = ModelArtifact.open("build/second-int8").digest
+            assert served_digest(client) == second
+
+            done("train", "third.toml")
+            weights = next(Path("build/third-int8").glob("*.safetensors"))
+            content = bytearray(weights.read_bytes())
+            content[-1] ^= 0xFF
+            weights.write_bytes(bytes(content))
+            assert weights.name in refusal(3, "refresh", "refresh-third.toml", "--server", target)
+            assert served_digest(client) == second
+            assert said(client)
+    verbs = [event.verb for event in ModelRegistry.open("build/registry").history()]
+    assert verbs[0] == verbs[-2] == RegistryVerb.PUBLISHED
+    assert verbs[-1] == RegistryVerb.SERVED
+
+
+def write_tables(path: Path, tables: dict[str, dict[str, Any]]) -> None:
+    path.write_text("".join(f"{table} = {inline(values)}\n" for table, values in tables.items()), encoding="utf-8")
+
+
+@contextmanager
+def followed_server(registry: str, target: str) -> Iterator[None]:
+    """`moesaic serve` on a registry, for the time of a block."""
+    settings = {"engine": {"max_num_seqs": 4, "max_num_batched_tokens": 64, "kv_cache_bytes": 32 * 2**20}}
+    write_tables(Path("moesaic.toml"), settings)
+    installed = Path(sys.executable).with_name("moesaic")
+    words = [installed, "serve", "--model", registry, "--listen", target, "--config", "moesaic.toml"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+        try:
+            assert server.stdout is not None
+            ready, _, _ = select.select([server.stdout], [], [], 120)
+            assert ready, "it did not say that it serves"
+            assert server.stdout.readline().startswith("serving ")
+            yield
+        finally:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGTERM)
+                server.wait(60)
+
+
+def served_digest(client: Client) -> str:
+    return client.get_model_info(v1.GetModelInfoRequest(), timeout_s=10).weight_version
+
+
+def said(client: Client) -> str:
+    prompt = v1.TextOrTokens(text="提交")
+    asked = v1.GenerateRequest(prompt=prompt, sampling=v1.SamplingParameters(max_tokens=8, ignore_eos=True))
+    return client.generate(asked, timeout_s=60).completions[0].text
