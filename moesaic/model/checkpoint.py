@@ -12,6 +12,7 @@ In memory there are the natural modules: `mlp.gate`, `mlp.coefficients`, `mlp.ex
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from moesaic.model.quantized import QuantizedReader
 from moesaic.model.shards import ShardReader, TensorSource
 
 __all__ = [
+    "NaturalPlace",
     "ParameterCounts",
     "check_tensors",
     "count_parameters",
@@ -34,12 +36,15 @@ __all__ = [
     "expert_matrix",
     "layer_tensors",
     "load_folder",
+    "natural_places",
     "natural_tensors",
     "open_weights",
 ]
 
 _MATRICES = ("gate_proj", "up_proj", "down_proj")
 _LOADABLE = ["*.safetensors", "*.json", "tokenizer*", "LICENSE*"]
+_EXPERT = re.compile(r"model\.layers\.(\d+)\.mlp\.experts\.(\d+)\.(\w+)\.weight")
+_GATE = re.compile(r"model\.layers\.(\d+)\.mlp\.gate\.(weight|bias)")
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only")
 
 
@@ -48,6 +53,19 @@ class ParameterCounts(NamedTuple):
 
     total: int
     active: int
+
+
+class NaturalPlace(NamedTuple):
+    """Where rows of a tensor on disk lie in memory."""
+
+    name: str
+    """Of the tensor in memory."""
+    stored: slice = slice(None)
+    """The rows on disk."""
+    expert: int | None = None
+    """Which expert of a fused tensor; None for a tensor that is filled whole."""
+    rows: slice = slice(None)
+    """Rows of that expert's matrix."""
 
 
 def expert_matrix(layer: int, slot: int, matrix: str) -> str:
@@ -176,6 +194,30 @@ def _natural_mixture(
     if config.moe_residual:
         for matrix in _MATRICES:
             yield f"{prefix}residual.{matrix}.weight", read(expert_matrix(layer, experts, matrix))
+
+
+def natural_places(name: str, config: PreTrainedConfig) -> list[NaturalPlace]:
+    """Where a tensor on disk belongs in memory, for filling a model one stored tensor at a time.
+
+    The same mapping as `natural_tensors`, from the other side; `config` may also be that of a dense model.
+    """
+    if isinstance(config, GPTMoEConfig) and (found := _EXPERT.fullmatch(name)):
+        layer, slot, matrix = int(found[1]), int(found[2]), found[3]
+        prefix = f"model.layers.{layer}.mlp."
+        if slot == config.expert_counts[layer]:
+            return [NaturalPlace(f"{prefix}residual.{matrix}.weight")]
+        if matrix == "down_proj":
+            return [NaturalPlace(f"{prefix}experts.down_proj", expert=slot)]
+        width = config.moe_intermediate_size
+        rows = slice(0, width) if matrix == "gate_proj" else slice(width, None)
+        return [NaturalPlace(f"{prefix}experts.gate_up_proj", expert=slot, rows=rows)]
+    if isinstance(config, GPTMoEConfig) and (found := _GATE.fullmatch(name)):
+        experts, prefix = config.expert_counts[int(found[1])], f"model.layers.{found[1]}.mlp."
+        places = [NaturalPlace(f"{prefix}gate.{found[2]}", slice(0, experts))]
+        if config.moe_residual:
+            places.append(NaturalPlace(f"{prefix}coefficients.{found[2]}", slice(experts, None)))
+        return places
+    return [NaturalPlace(name)]
 
 
 def disk_tensors(natural: Mapping[str, torch.Tensor], config: GPTMoEConfig) -> Iterator[tuple[str, torch.Tensor]]:

@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,23 +81,28 @@ class Checkpoint:
 
     def tensor(self, group: str, name: str) -> torch.Tensor:
         """A whole tensor, put together if it is in pieces."""
-        parts = list(self._parts(group, name))
+        pieces = self._stored(group, name)
         whole = self._shape(group, name)
-        return parts[0][1] if whole is None else torch.cat([part for _, part in parts]).reshape(whole)
+        if whole is None:
+            return pieces[0][1].read(name)
+        return torch.cat([reader.read(name) for _, reader in pieces]).reshape(whole)
 
     def part(self, group: str, name: str, start: int, rows: int) -> torch.Tensor:
-        """Rows `start` to `start + rows` of a tensor, whatever pieces it is stored in."""
-        found = []
-        for begin, part in self._parts(group, name):
-            low, high = max(start, begin), min(start + rows, begin + part.shape[0])
+        """Rows `start` to `start + rows` of a tensor, whatever pieces it is stored in; other pieces are not read."""
+        pieces = self._stored(group, name)
+        shape = pieces[0][1].spec(name).shape
+        part, filled = torch.empty(rows, *shape[1:], dtype=pieces[0][1].spec(name).dtype), 0
+        for begin, reader in pieces:
+            low, high = max(start, begin), min(start + rows, begin + reader.spec(name).shape[0])
             if low < high:
-                found.append(part[low - begin : high - begin])
-        if sum(len(part) for part in found) != rows:
+                part[low - start : high - start] = reader.read(name)[low - begin : high - begin]
+                filled += high - low
+        if filled != rows:
             raise DamagedRunError(f"{self.folder}: {group} {name!r} lacks some of its rows {start} to {start + rows}")
-        return torch.cat(found) if found else self.tensor(group, name)[:0]
+        return part
 
-    def _parts(self, group: str, name: str) -> Iterator[tuple[int, torch.Tensor]]:
-        """First row and content of every piece, in order of rows; a tensor in one piece begins at 0."""
+    def _stored(self, group: str, name: str) -> list[tuple[int, ShardReader]]:
+        """First row of every piece and where it is, in order of rows; a tensor in one piece begins at 0."""
         held = []
         for rank, reader in enumerate(self._opened(group)):
             if reader is not None and name in reader.names:
@@ -105,8 +110,7 @@ class Checkpoint:
                 held.append((start, rank, reader))
         if not held:
             raise DamagedRunError(f"{self.folder} has no {group} {name!r}: it belongs to another model or optimizer")
-        for start, _, reader in sorted(held, key=lambda item: item[:2]):
-            yield start, reader.read(name)
+        return [(start, reader) for start, _, reader in sorted(held, key=lambda item: item[:2])]
 
     def _shape(self, group: str, name: str) -> list[int] | None:
         found = [pieces[f"{group}/{name}"][0] for pieces in self._pieces if f"{group}/{name}" in pieces]

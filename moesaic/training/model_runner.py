@@ -4,7 +4,7 @@
 - DDP and FSDP2 exchange gradients in the last micro-batch of a step only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from moesaic.training.expert_parallel import check_expert_parallel, parallel_experts
+from moesaic.training.initial_weights import give_memory, is_described
 from moesaic.training.processes import Processes
 from moesaic.training.run_options import DistributedConfig, PrecisionConfig
 
@@ -20,13 +22,16 @@ __all__ = ["ModelRunner"]
 
 
 class ModelRunner:
-    """Runs a model's forward pass; made once, after the weights are in place.
+    """Runs a model's forward pass; made once. A model on the meta device is given memory for this process's part.
 
     Args:
         model: a causal language model of transformers with fp32 weights; it is changed in place.
         processes: who takes part.
         precision: autocast and activation checkpointing.
         distributed: how several processes share the model.
+
+    Raises:
+        RecipeError: the experts cannot be divided over the processes.
     """
 
     def __init__(
@@ -36,17 +41,21 @@ class ModelRunner:
         self.device = device
         self.processes = processes
         self._autocast = precision.autocast == "bfloat16"
+        check_expert_parallel(model, distributed.expert_parallel, processes.size)
         if precision.activation_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self._sharded = processes.size > 1 and distributed.strategy == "fsdp"
+        mesh = init_device_mesh(device.type, (processes.size,)) if processes.size > 1 else None
+        experts = parallel_experts(model, mesh) if mesh is not None and distributed.expert_parallel > 1 else []
+        offloads = self._sharded and distributed.cpu_offload and device.type != "cpu"
         if self._sharded:
-            _shard(model, device, processes.size, offload=distributed.cpu_offload)
-        else:
+            _shard(model, mesh, experts, offload=offloads)
+        if is_described(model):
+            give_memory(model, torch.device("cpu") if offloads else device, buffers_on=device)
+        elif not self._sharded:
             model.to(device)
         self.model = model
-        replicated = processes.size > 1 and not self._sharded
-        # Buffers (the balancing biases) follow from all-reduced loads, and are equal everywhere already.
-        self._wrapped: Any = DistributedDataParallel(model, broadcast_buffers=False) if replicated else model
+        self._wrapped: Any = model if self._sharded or mesh is None else _replicated(model, experts)
 
     def forward(self, **inputs: Any) -> Any:
         """The forward pass; tensors may be on the CPU. No cache is kept, so that restarting positions separate rows."""
@@ -67,10 +76,21 @@ class ModelRunner:
             yield
 
 
-def _shard(model: Any, device: torch.device, size: int, *, offload: bool) -> None:
-    """FSDP2: one group per decoder layer, the rest at the root."""
-    mesh = init_device_mesh(device.type, (size,))
-    policy = CPUOffloadPolicy() if offload and device.type != "cpu" else OffloadPolicy()
+def _shard(model: Any, mesh: Any, experts: Sequence[str], *, offload: bool) -> None:
+    """FSDP2: one group per decoder layer, the rest at the root; experts that are divided already stay as they are."""
+    policy = CPUOffloadPolicy() if offload else OffloadPolicy()
+    left = {model.get_parameter(name) for name in experts}
     for layer in model.model.layers:
-        fully_shard(layer, mesh=mesh, offload_policy=policy)
-    fully_shard(model, mesh=mesh, offload_policy=policy)
+        fully_shard(layer, mesh=mesh, offload_policy=policy, ignored_params=left)
+    fully_shard(model, mesh=mesh, offload_policy=policy, ignored_params=left)
+
+
+def _replicated(model: Any, experts: Sequence[str]) -> Any:
+    """DDP over all parameters but the experts that are divided; the model itself if it trains nothing else.
+
+    Buffers (the balancing biases) follow from all-reduced loads, and are equal everywhere already.
+    """
+    if not any(parameter.requires_grad for name, parameter in model.named_parameters() if name not in experts):
+        return model
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, experts)
+    return DistributedDataParallel(model, broadcast_buffers=False)

@@ -5,28 +5,36 @@ Whatever the source, the weights are fp32: they are the master weights of the ru
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from moesaic.artifact import MANIFEST_NAME, Lineage, ModelArtifact
 from moesaic.errors import ConfigError, InputError, RecipeError
 from moesaic.model.base import DenseBase, open_base
 from moesaic.model.causal_lm import GPTMoEForCausalLM
-from moesaic.model.checkpoint import natural_tensors
+from moesaic.model.checkpoint import check_tensors, open_weights
 from moesaic.model.config import GPTMoEConfig
 from moesaic.model.licence import find_licence_text
-from moesaic.model.plain import load_plain
-from moesaic.model.shards import TensorSpec
 from moesaic.model.tokenizer_files import check_vocabulary, load_tokenizer
 from moesaic.model.upcycling import UpcycleOptions, upcycled_config, upcycled_tensors
+from moesaic.training.initial_weights import described_model, draw_weights, fill_weights, give_memory
 from moesaic.training.presets import preset_fields
 
-__all__ = ["ModelConfig", "Origin", "StartingModel", "empty_model", "scratch_config", "starting_model"]
+__all__ = [
+    "ModelConfig",
+    "Origin",
+    "StartingModel",
+    "described_start",
+    "empty_model",
+    "scratch_config",
+    "starting_model",
+]
 
 _LOOKED_UP = 64
 """Rows of the embedding are rounded up to a multiple of this."""
@@ -95,14 +103,16 @@ class StartingModel(NamedTuple):
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     origin: Origin
+    fill: Callable[[Any], None]
+    """Puts the weights into the model, or into one that was wrapped for several processes, once it has memory."""
 
 
-def starting_model(config: ModelConfig) -> StartingModel:
-    """Make the model that training begins with.
+def described_start(config: ModelConfig) -> StartingModel:
+    """The model that training begins with, on the meta device: nothing of it is in memory yet.
 
     Raises:
         RecipeError: fields that no GPT-MoE has, or that contradict each other.
-        InputError: there is nothing at the reference, and what else `open_base` and `load_plain` raise.
+        InputError: there is nothing at the reference, and what else `open_base` and `ModelArtifact` raise.
         TokenizerError: the tokenizer is missing or has more tokens than the embedding.
     """
     if config.start == "scratch":
@@ -117,9 +127,17 @@ def starting_model(config: ModelConfig) -> StartingModel:
     return start
 
 
+def starting_model(config: ModelConfig) -> StartingModel:
+    """That model with its weights, whole, on the CPU; errors as of `described_start`, and damaged weights."""
+    start = described_start(config)
+    give_memory(start.model, torch.device("cpu"))
+    start.fill(start.model)
+    return start
+
+
 def empty_model(folder: Path, config: ModelConfig) -> PreTrainedModel:
-    """A model of the configuration in `folder` whose weights are about to be filled from a checkpoint."""
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
+    """A model of the configuration in `folder`, on the meta device: a checkpoint is about to fill it."""
+    model = described_model(AutoConfig.from_pretrained(folder))
     _implement(model, config)
     return model
 
@@ -154,18 +172,23 @@ def scratch_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast | Non
 def _scratch(config: ModelConfig) -> StartingModel:
     assert config.tokenizer is not None
     tokenizer = load_tokenizer(config.tokenizer)
-    model = GPTMoEForCausalLM(scratch_config(config, tokenizer)).float()
-    return StartingModel(model, tokenizer, Origin("scratch", None, (), None, None))
+    model = described_model(scratch_config(config, tokenizer))
+    return StartingModel(model, tokenizer, Origin("scratch", None, (), None, None), draw_weights)
 
 
 def _upcycled(config: ModelConfig) -> StartingModel:
     assert config.base is not None
     with open_base(config.base, revision=config.revision) as base:
         target = upcycled_config(base.config | {"dtype": "float32"}, config.upcycle)
-        tensors = _InMemory(dict(upcycled_tensors(base, target, config.upcycle, torch.float32)))
-        model = GPTMoEForCausalLM(target)
-        model.load_state_dict(dict(natural_tensors(tensors, target)), strict=True)
-        return StartingModel(model.float(), _tokenizer(config, base), _origin(config.base, base))
+        tokenizer, origin = _tokenizer(config, base), _origin(config.base, base)
+
+    def fill(model: Any) -> None:
+        assert config.base is not None
+        with open_base(config.base, revision=config.revision) as base:
+            made = upcycled_tensors(base, target, config.upcycle, torch.float32)
+            fill_weights(model, ((name, partial(torch.Tensor.detach, tensor)) for name, tensor in made))
+
+    return StartingModel(described_model(target), tokenizer, origin, fill)
 
 
 def _continued(config: ModelConfig) -> StartingModel:
@@ -176,23 +199,38 @@ def _continued(config: ModelConfig) -> StartingModel:
         artifact.verify()
         lineage = artifact.manifest.lineage
         licence = artifact.manifest.licence
-        origin = Origin(
-            lineage.base, artifact.digest, (lineage,), licence.name, find_licence_text(folder) if licence.file else None
-        )
-        model = load_plain(folder, dtype=torch.float32)
-        return StartingModel(model, load_tokenizer(config.tokenizer or folder), origin)
+        text = find_licence_text(folder) if licence.file else None
+        return _stored(folder, config, Origin(lineage.base, artifact.digest, (lineage,), licence.name, text))
     if _is_mixture(folder):
-        model = GPTMoEForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        origin = Origin(config.base, None, (), None, find_licence_text(folder))
-        return StartingModel(model, load_tokenizer(config.tokenizer or folder), origin)
+        return _stored(folder, config, Origin(config.base, None, (), None, find_licence_text(folder)))
     with open_base(config.base, revision=config.revision) as base:
         kind = AutoConfig.for_model(**(base.config | {"dtype": "float32"}))
-        model = AutoModelForCausalLM.from_config(kind, dtype=torch.float32)
-        state = {name: base.read(name).float() for name in base.names}
-        if kind.tie_word_embeddings:
-            state["lm_head.weight"] = state["model.embed_tokens.weight"]
-        model.load_state_dict(state, strict=True)
-        return StartingModel(model, _tokenizer(config, base), _origin(config.base, base))
+        tokenizer, origin = _tokenizer(config, base), _origin(config.base, base)
+
+    def fill(model: Any) -> None:
+        assert config.base is not None
+        with open_base(config.base, revision=config.revision) as base:
+            fill_weights(model, ((name, partial(base.read, name)) for name in base.names))
+
+    return StartingModel(described_model(kind), tokenizer, origin, fill)
+
+
+def _stored(folder: Path, config: ModelConfig, origin: Origin) -> StartingModel:
+    """A model in Moesaic's layout, GPT-MoE or dense; a quantized one is continued with what its weights stand for."""
+    kind = AutoConfig.from_pretrained(folder)
+    source = open_weights(folder, kind.to_dict(), torch.float32)
+    if isinstance(kind, GPTMoEConfig):
+        check_tensors(source, kind, str(folder))
+    if hasattr(kind, "quantization_config"):
+        del kind.quantization_config
+    model = described_model(kind)
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+
+    def fill(model: Any) -> None:
+        fill_weights(model, ((name, partial(source.read, name)) for name in source.names))
+
+    return StartingModel(model, load_tokenizer(config.tokenizer or folder), origin, fill)
 
 
 def _is_mixture(folder: Path) -> bool:
@@ -217,21 +255,3 @@ def _tokenizer(config: ModelConfig, base: DenseBase) -> PreTrainedTokenizerFast:
     with tempfile.TemporaryDirectory(prefix="moesaic-tokenizer-") as folder:
         base.write_tokenizer(Path(folder))
         return load_tokenizer(Path(folder))
-
-
-class _InMemory:
-    """Tensors in memory as a `TensorSource`."""
-
-    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self._tensors = tensors
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(self._tensors)
-
-    def spec(self, name: str) -> TensorSpec:
-        tensor = self._tensors[name]
-        return TensorSpec(tensor.dtype, tuple(tensor.shape))
-
-    def read(self, name: str) -> torch.Tensor:
-        return self._tensors[name]

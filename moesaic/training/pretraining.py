@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from moesaic.artifact import ModelArtifact
@@ -17,8 +18,9 @@ from moesaic.training.checkpoint import CheckpointStore
 from moesaic.training.data_source import Slice, data_source
 from moesaic.training.evaluation import HeldOut, held_out_sets
 from moesaic.training.gradient_shrink import shrink_embedding_gradient
+from moesaic.training.initial_weights import give_memory
 from moesaic.training.model_runner import ModelRunner
-from moesaic.training.model_source import empty_model, starting_model
+from moesaic.training.model_source import described_start, empty_model
 from moesaic.training.optimizers import built_optimizers
 from moesaic.training.plots import draw_plots
 from moesaic.training.processes import Processes
@@ -30,7 +32,7 @@ from moesaic.training.run_folder import RunFolder
 from moesaic.training.spike_guard import SpikeGuard
 from moesaic.training.token_bytes import token_bytes
 from moesaic.training.trainer import Report, Trainer, TrainerOptions, trains_routers
-from moesaic.training.tuning.tuned_part import tune
+from moesaic.training.tuning.tuned_part import TunedPart, tune
 
 __all__ = ["Outcome", "Resume", "pretrain"]
 
@@ -80,8 +82,8 @@ def pretrain(
     recipe.batch.check_processes(processes.size)
     with folder.locked() if processes.is_first else nullcontext():
         fresh = _prepared(recipe, folder, processes, resume)
-        model = _model(recipe, folder, processes, fresh=fresh)
-        trainer = _trainer(recipe, folder, processes, model, load_tokenizer(folder.start), report, progress)
+        runner = _runner(recipe, folder, processes, fresh=fresh)
+        trainer = _trainer(recipe, folder, runner, load_tokenizer(folder.start), report, progress)
         resumed = not fresh and trainer.resume()
         resumed_at = trainer.step if resumed else None
         figures = trainer.train()
@@ -110,40 +112,46 @@ def _prepared(recipe: Recipe, folder: RunFolder, processes: Processes, resume: R
     return fresh
 
 
-def _model(recipe: Recipe, folder: RunFolder, processes: Processes, *, fresh: bool) -> Any:
+def _runner(recipe: Recipe, folder: RunFolder, processes: Processes, *, fresh: bool) -> ModelRunner:
     """The model as training begins with it; for a run that goes on, one that waits for its checkpoint."""
+    # Every process makes its part, from the same seed: nothing has to be sent.
     seed_everything(recipe.run.seed)
     if not fresh:
         model = empty_model(folder.start, recipe.model)
         tune(model, recipe.tuning)
-        return model
-    # Every process makes it, from the same seed: nothing has to be sent.
-    start = starting_model(recipe.model)
+        return ModelRunner(model, processes, recipe.precision, recipe.distributed)
+    start = described_start(recipe.model)
+    low_rank = recipe.tuning.part == TunedPart.LOW_RANK
+    if low_rank:
+        # Updates are drawn when they are put on weights: those must be there.
+        give_memory(start.model, torch.device("cpu"))
+        start.fill(start.model)
+    tune(start.model, recipe.tuning)
+    runner = ModelRunner(start.model, processes, recipe.precision, recipe.distributed)
+    if not low_rank:
+        start.fill(runner.model)
     if processes.is_first:
         write_start(folder.start, start)
         folder.begin(recipe.to_json())
         folder.note("start", processes=processes.size)
     processes.wait()
-    tune(start.model, recipe.tuning)
-    return start.model
+    return runner
 
 
 def _trainer(
     recipe: Recipe,
     folder: RunFolder,
-    processes: Processes,
-    model: Any,
+    runner: ModelRunner,
     tokenizer: PreTrainedTokenizerFast,
     report: Report,
     progress: Progress,
 ) -> Trainer:
     """Everything that a run is made of, at its beginning."""
-    length = recipe.batch.sequence_length
+    length, processes = recipe.batch.sequence_length, runner.processes
     part = Slice(length, recipe.batch.unit_rows, recipe.run.seed, processes)
     source = data_source(recipe.corpus, tokenizer, folder, part, progress)
     held_out = held_out_sets(recipe.evaluation, tokenizer, length)
     held_out |= {name: HeldOut.of_shards(reader, length) for name, reader in source.held_out.items()}
-    runner = ModelRunner(model, processes, recipe.precision, recipe.distributed)
     if recipe.optimizer.embedding_gradient < 1:
         shrink_embedding_gradient(runner.model, recipe.optimizer.embedding_gradient)
     trained = trains_routers(runner.model)

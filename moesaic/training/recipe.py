@@ -69,19 +69,29 @@ class Recipe:
                 f"tuning.part={self.tuning.part.value!r} freezes weights, and model.start='scratch' makes them random: "
                 "set tuning.part='full', or continue a trained model"
             )
-        if self.tuning.part == TunedPart.LOW_RANK and self.distributed.strategy == "fsdp":
-            raise RecipeError("tuning.part='lora' cannot shard its frozen weights: set distributed.strategy='ddp'")
         self.schedule.warmup(self.run.steps)
-        if self.optimizer.kind == "adamw8bit" and self.distributed.strategy == "fsdp":
-            raise RecipeError(
-                "optimizer.kind='adamw8bit' cannot step on shards of FSDP: set distributed.strategy='ddp'"
-            )
+        self._check_distributed()
         context = (preset_fields(self.model.preset) if self.model.preset else {}) | self.model.config
         longest = context.get("max_position_embeddings")
         if isinstance(longest, int) and self.batch.sequence_length > longest:
             raise RecipeError(
                 f"batch.sequence_length={self.batch.sequence_length} exceeds the model's context of {longest} tokens: "
                 "shorten the rows, or raise model.config.max_position_embeddings"
+            )
+
+    def _check_distributed(self) -> None:
+        """Refuse what cannot work on shards."""
+        shared = self.distributed
+        divides = shared.expert_parallel > 1
+        if self.tuning.part == TunedPart.LOW_RANK and divides:
+            raise RecipeError(
+                f"tuning.part='lora' cannot update experts that distributed.expert_parallel={shared.expert_parallel} "
+                "has divided: set it to 1, and distributed.strategy='fsdp' to shard them"
+            )
+        if self.optimizer.kind == "adamw8bit" and (shared.strategy == "fsdp" or divides):
+            raise RecipeError(
+                "optimizer.kind='adamw8bit' cannot step on shards, of FSDP or of divided experts: set "
+                "distributed.strategy='ddp' and expert_parallel=1, or another optimizer.kind"
             )
 
     @property

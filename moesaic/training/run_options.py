@@ -109,8 +109,18 @@ class DistributedConfig:
     cpu_offload: bool = False
     """With `fsdp` on accelerators: keep shards and moments in the memory of the host."""
 
+    expert_parallel: int = 1
+    """Parts into which the experts of each mixture are divided: 1, or the number of processes."""
+
     def __post_init__(self) -> None:
-        """Offload belongs to FSDP."""
+        """Offload belongs to FSDP, and leaves no part of a model out."""
+        if self.expert_parallel < 1:
+            raise RecipeError(f"expert_parallel={self.expert_parallel!r} must be 1, or the number of processes")
+        if self.cpu_offload and self.expert_parallel > 1:
+            raise RecipeError(
+                f"cpu_offload=true cannot move experts that expert_parallel={self.expert_parallel} has divided: "
+                "set one of the two back"
+            )
         if self.cpu_offload and self.strategy != "fsdp":
             raise RecipeError("cpu_offload=true needs strategy='fsdp': DDP keeps whole models where they compute")
 

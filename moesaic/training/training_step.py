@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch.distributed.tensor import DTensor
 
 from moesaic.errors import CorpusError
@@ -25,8 +24,9 @@ from moesaic.training.document_view import document_view
 from moesaic.training.expert_health import ExpertHealth
 from moesaic.training.processes import Processes
 from moesaic.training.router_objective import RouterObjective
+from moesaic.training.token_loss import consumed_loss
 
-__all__ = ["ForwardModel", "StepResult", "accumulated_gradients", "gradient_norm", "summed_loss"]
+__all__ = ["ForwardModel", "StepResult", "accumulated_gradients", "gradient_norm"]
 
 
 class ForwardModel(Protocol):
@@ -92,22 +92,23 @@ def accumulated_gradients(
         raise CorpusError(f"step {step} has no token to predict: every label is ignored; look at the data's labels")
     health = ExpertHealth(runner.model)
     sums = torch.zeros(3, dtype=torch.float64)
+    # Wrappers take the mean of the gradients over processes; the losses are sums over them.
+    size = runner.processes.size
     for place, (batch, view) in enumerate(zip(batches, views, strict=True)):
         with runner.accumulating(place == len(batches) - 1):
             outputs = runner.forward(input_ids=batch.input_ids_BS, position_ids=view.positions_BS)
-            nll = summed_loss(outputs.logits, view.targets_BS)
-            total = nll / targets
+            total = consumed_loss(outputs.logits, view.targets_BS, size / targets)
+            nll = total.detach().double().cpu() * (targets / size)
             logits = getattr(outputs, "router_logits", None)
             if logits:
                 health.add(logits, batch)
             if objective is not None and logits:
                 share = counts[place][1] / max(1, tokens)
                 router = share * objective.loss(runner.model, outputs, batch, step)
-                total = total + router
+                total = total + size * router
                 sums[1] += router.detach().double().cpu()
-            # Wrappers take the mean of the gradients over processes; the losses are sums over them.
-            (total * runner.processes.size).backward()
-        sums[0] += nll.detach().double().cpu()
+            total.backward()
+        sums[0] += nll
         sums[2] += _bytes(view.targets_BS, token_bytes_V)
     sums = runner.processes.summed(sums)
     health.reduce(runner.processes)
@@ -125,19 +126,15 @@ def accumulated_gradients(
     )
 
 
-def summed_loss(logits_BSV: torch.Tensor, targets_BS: torch.Tensor) -> torch.Tensor:
-    """Sum of -log p(target) in nats over all positions that have one; fp32, a scalar."""
-    flat = logits_BSV.reshape(-1, logits_BSV.shape[-1]).float()
-    return F.cross_entropy(flat, targets_BS.reshape(-1).to(flat.device), ignore_index=IGNORED, reduction="sum")
-
-
 def gradient_norm(parameters: Iterator[torch.nn.Parameter]) -> float:
     """Euclidean norm of all gradients together, over all shards."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return 0.0
-    norm = torch.nn.utils.get_total_norm(gradients)
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    # Where experts alone are divided, shards and whole tensors come together; one operation cannot take both.
+    kinds = [[g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (False, True)]
+    norms = [torch.nn.utils.get_total_norm(kind) for kind in kinds if kind]
+    return math.hypot(*(float(norm.full_tensor() if isinstance(norm, DTensor) else norm) for norm in norms))
 
 
 def _bytes(targets_BS: torch.Tensor, token_bytes_V: torch.Tensor | None) -> float:

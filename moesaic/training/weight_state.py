@@ -4,6 +4,7 @@ A tied head is the embedding and is stored once. Buffers that the model saves (t
 weights.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +15,15 @@ from moesaic.errors import DamagedRunError
 from moesaic.training.checkpoint import Checkpoint
 from moesaic.training.optimizers import OptimizerSet
 
-__all__ = ["optimizer_tensors", "restore_optimizer", "restore_weights", "weight_tensors"]
+__all__ = ["optimizer_tensors", "own_part", "restore_optimizer", "restore_weights", "weight_tensors"]
+
+
+def own_part(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """What this process holds of a tensor, and the row of the whole at which it begins; shards are of rows."""
+    if not isinstance(tensor, DTensor):
+        return tensor, 0
+    _, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
+    return tensor.to_local(), int(offset[0]) if offset else 0
 
 
 def weight_tensors(model: Any) -> dict[str, torch.Tensor]:
@@ -49,25 +58,38 @@ def restore_weights(model: Any, checkpoint: Checkpoint) -> None:
 
 def restore_optimizer(optimizers: OptimizerSet, checkpoint: Checkpoint) -> None:
     """Fill the moments; raises `DamagedRunError` if they belong to other parameters."""
-    by_name = optimizers.named_parameters()
-    state = {}
-    for key in checkpoint.names("optimizer"):
-        parameter = by_name.get(key.rpartition("::")[0])
+    optimizers.restore(_StoredMoments(checkpoint, optimizers.named_parameters()))
+
+
+class _StoredMoments(Mapping[str, torch.Tensor]):
+    """The moments of a checkpoint as this process holds them, each read when it is asked for."""
+
+    def __init__(self, checkpoint: Checkpoint, parameters: Mapping[str, torch.Tensor]) -> None:
+        self._checkpoint = checkpoint
+        self._parameters = parameters
+        self._names = checkpoint.names("optimizer")
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        parameter = self._parameters.get(key.rpartition("::")[0])
         if isinstance(parameter, DTensor):
-            state[key] = _stored_shard(checkpoint, key, parameter)
-        else:
-            stored = checkpoint.tensor("optimizer", key)
-            number = stored.dim() == 0 and not stored.is_floating_point()
-            state[key] = stored if parameter is None or number else stored.to(parameter.device)
-    optimizers.restore(state)
+            return _stored_shard(self._checkpoint, key, parameter)
+        stored = self._checkpoint.tensor("optimizer", key)
+        number = stored.dim() == 0 and not stored.is_floating_point()
+        return stored if parameter is None or number else stored.to(parameter.device)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _stored_part(checkpoint: Checkpoint, group: str, name: str, like: torch.Tensor) -> torch.Tensor:
     """What this process holds of a tensor like `like`."""
     if not isinstance(like, DTensor) or all(place.is_replicate() for place in like.placements):
         return checkpoint.tensor(group, name)
-    shape, offset = compute_local_shape_and_global_offset(like.shape, like.device_mesh, like.placements)
-    return checkpoint.part(group, name, int(offset[0]), int(shape[0]))
+    local, start = own_part(like)
+    return checkpoint.part(group, name, start, len(local))
 
 
 def _stored_shard(checkpoint: Checkpoint, key: str, parameter: DTensor) -> torch.Tensor:

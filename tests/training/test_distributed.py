@@ -1,11 +1,6 @@
-"""Two processes train like one, with DDP and with FSDP2, and take up each other's runs.
-
-One interpreter loads what is needed and forks all processes, since loading takes longer than all of the runs.
-"""
+"""Two processes train like one, with DDP, FSDP2 and divided experts, and take up each other's runs."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +9,13 @@ import pytest
 import torch
 
 from moesaic.errors import RecipeError
+from moesaic.model.checkpoint import disk_tensors
 from moesaic.model.plain import load_plain
+from moesaic.model.shards import ShardReader, ShardWriter
+from moesaic.training.expert_parallel import check_expert_parallel
 from moesaic.training.processes import Processes
-from tests.repository import ROOT
-from tests.training.tiny_run import lines_of, one_thread, run, write_corpus
+from tests.training.forked_runs import ForkedRun, run_forked
+from tests.training.tiny_run import lines_of, one_thread, run, tiny_model, tokenizer_of, write_corpus
 
 SETTINGS = [
     "model.config.router_jitter=0.0",
@@ -32,67 +30,70 @@ SETTINGS = [
     "optimizer.kind=muon",
     "batch.micro_rows=1",
     "evaluation.every=3",
+    "run.checkpoint_every=100",
 ]
 
-FORKED = """
-import json, os, socket, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from moesaic.training.pretraining import pretrain
-from moesaic.training.processes import joined_processes
-from tests.training.tiny_run import tiny_recipe
-
-def forked(rank, size, port, folder, settings, resume):
-    child = os.fork()
-    if child:
-        return child
-    if size > 1:
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(port))
-    with joined_processes() as processes:
-        assert (processes.rank, processes.size) == (rank, size)
-        pretrain(tiny_recipe(folder, *settings), processes=processes, resume=resume)
-    os._exit(0)
-
-for folder, size, settings, resume in json.loads(sys.argv[1]):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    tiny_recipe(Path(folder))  # its files are written once, before the processes read them
-    children = [forked(rank, size, port, Path(folder), settings, resume) for rank in range(size)]
-    for child in children:
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, (folder, size)
-"""
+FSDP, DDP, DIVIDED = "distributed.strategy=fsdp", "distributed.strategy=ddp", "distributed.expert_parallel=2"
+EVEN = "model.config.num_experts_per_layer=[0, 4, 0, 2]"
+SHARD_BYTES = 48_000
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runs `one`, `ddp`, `fsdp` and `mixed`, each of which ended in an artifact."""
+    """A folder with runs by name, each of which ended in an artifact."""
     root = tmp_path_factory.mktemp("distributed")
     text = write_corpus(root, characters=500, seed=8)
 
-    def part(name: str, size: int, *more: str, resume: str = "auto") -> list[Any]:
-        artifact = f"output.folder={root / name / 'artifact'}"
-        settings = [*SETTINGS, f"evaluation.sets.text={text}", "output.dtype=float32", artifact, *more]
-        return [str(root / name), size, settings, resume]
+    def part(
+        name: str,
+        processes: int,
+        *more: str,
+        resume: str = "auto",
+        of: Sequence[str] = SETTINGS,
+        measured: bool = False,
+    ) -> ForkedRun:
+        ends = (f"evaluation.sets.text={text}", "output.dtype=float32", f"output.folder={root / name / 'artifact'}")
+        return ForkedRun(
+            folder=str(root / name), processes=processes, settings=(*of, *ends, *more), resume=resume, measured=measured
+        )
 
-    fsdp, ddp = "distributed.strategy=fsdp", "distributed.strategy=ddp"
     short = f"output.folder={root / 'short'}", "output.overwrite=true"
-    plan = [
-        part("one", 1),
-        part("ddp", 2, ddp),
-        part("fsdp", 2, fsdp),
-        # Shards of two processes, taken up by one, and by two again with DDP.
-        part("mixed", 2, fsdp, "run.steps=2", *short),
-        part("mixed", 1, "run.steps=4", *short, resume="changed"),
-        part("mixed", 2, ddp, resume="changed"),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED, json.dumps(plan)], cwd=ROOT, capture_output=True, text=True, check=False
+    stored = [item for item in SETTINGS if not item.startswith("model.config")]
+    stored += ["model.start=continue", f"model.base={_stored_model(root / 'model')}", "run.steps=2"]
+    low_rank = [*stored, "tuning.part=lora", "tuning.lora.rank=4"]
+    run_forked(
+        [
+            part("one", 1),
+            part("ddp", 2, DDP),
+            part("fsdp", 2, FSDP, measured=True),
+            # Shards of two processes, taken up by one, and by two again with DDP.
+            part("mixed", 2, FSDP, "run.steps=2", *short),
+            part("mixed", 1, "run.steps=4", *short, resume="changed"),
+            part("mixed", 2, DDP, resume="changed"),
+            part("even", 1, EVEN),
+            # Divided experts, taken up whole.
+            part("divided", 2, EVEN, DIVIDED, "run.steps=3", *short),
+            part("divided", 1, EVEN, resume="changed"),
+            part("divided-fsdp", 2, EVEN, DIVIDED, FSDP, "precision.activation_checkpointing=true"),
+            part("stored-one", 1, of=stored),
+            part("stored-fsdp", 2, FSDP, "run.steps=1", *short, of=stored, measured=True),
+            part("stored-fsdp", 2, FSDP, resume="changed", of=stored, measured=True),
+            part("lora-one", 1, of=low_rank),
+            part("lora-fsdp", 2, FSDP, of=low_rank),
+        ]
     )
-    assert done.returncode == 0, done.stderr
     return root
+
+
+def _stored_model(folder: Path) -> Path:
+    """A mixture in many small files."""
+    model = tiny_model((0, 4, 0, 3))
+    tokenizer_of(folder)
+    (folder / "config.json").write_text(json.dumps(model.config.to_dict()), encoding="utf-8")
+    with ShardWriter(folder, max_shard_bytes=SHARD_BYTES, header_bytes=2**14) as writer:
+        for name, tensor in disk_tensors(model.state_dict(), model.config):
+            writer.write(name, tensor)
+    return folder
 
 
 def assert_alike(one: Sequence[dict[str, Any]], two: Sequence[dict[str, Any]]) -> None:
@@ -110,6 +111,13 @@ def assert_alike(one: Sequence[dict[str, Any]], two: Sequence[dict[str, Any]]) -
             assert other["load"] == pytest.approx(layer["load"], abs=1e-4)
 
 
+def assert_same_weights(one: Path, two: Path) -> None:
+    """The artifacts that two runs ended with."""
+    expected, found = (load_plain(folder / "artifact").state_dict() for folder in (one, two))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_train_like_one(runs: Path, strategy: str) -> None:
     one, two = lines_of(runs / "one" / "run"), lines_of(runs / strategy / "run")
@@ -120,10 +128,7 @@ def test_two_processes_train_like_one(runs: Path, strategy: str) -> None:
         if "loss" in ours
     ]
     assert steps == [(4, 2)] * 6
-    expected = load_plain(runs / "one" / "artifact").state_dict()
-    found = load_plain(runs / strategy / "artifact").state_dict()
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, atol=1e-4, rtol=1e-3)
+    assert_same_weights(runs / "one", runs / strategy)
 
 
 def test_loads_and_biases_are_those_of_all_processes(runs: Path) -> None:
@@ -154,7 +159,83 @@ def test_a_sharded_run_is_taken_up_by_one_process_and_then_by_two(runs: Path) ->
     assert_alike(lines_of(runs / "one" / "run"), kept)
 
 
-def test_rows_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["divided", "divided-fsdp"])
+def test_divided_experts_train_like_whole_ones(runs: Path, name: str) -> None:
+    assert_alike(lines_of(runs / "even" / "run"), lines_of(runs / name / "run"))
+    assert_same_weights(runs / "even", runs / name)
 
+
+def test_each_process_stores_the_experts_that_it_holds(runs: Path) -> None:
+    for name, folder in (("divided", "step-00000003.0"), ("divided-fsdp", "step-00000006.0")):
+        checkpoint = runs / name / "run" / "checkpoints" / folder
+        found = [ShardReader(checkpoint / f"process-{rank}" / "weights") for rank in (0, 1)]
+        experts = "model.layers.1.mlp.experts.gate_up_proj"
+        assert [reader.spec(experts).shape for reader in found] == [(2, 128, 32)] * 2
+        moments = [ShardReader(checkpoint / f"process-{rank}" / "optimizer") for rank in (0, 1)]
+        assert [reader.spec(f"{experts}::momentum").shape for reader in moments] == [(2, 128, 32)] * 2
+        router = "model.layers.1.mlp.gate.weight"
+        assert [router in reader.names for reader in found] == [True, name == "divided-fsdp"]
+
+
+@pytest.mark.parametrize("name", ["stored", "lora"])
+def test_a_stored_model_is_continued_by_two_processes_like_by_one(runs: Path, name: str) -> None:
+    one, two = lines_of(runs / f"{name}-one" / "run"), lines_of(runs / f"{name}-fsdp" / "run")
+    assert_alike(one, [line for line in two if "loss" in line or line["step"] == 2])
+    assert_same_weights(runs / f"{name}-one", runs / f"{name}-fsdp")
+
+
+def test_no_process_holds_more_than_its_part_and_one_file(runs: Path) -> None:
+    largest = max(path.stat().st_size for path in (runs / "model").glob("*.safetensors"))
+    assert largest < 2 * SHARD_BYTES
+    whole = sum(path.stat().st_size for path in (runs / "model").glob("*.safetensors"))
+    checkpoint = runs / "stored-fsdp" / "run" / "checkpoints" / "step-00000002.0"
+    for rank in (0, 1):
+        measured = json.loads((runs / "stored-fsdp" / f"memory-{rank}.json").read_text())
+        part, moments = (_stored_bytes(checkpoint / f"process-{rank}" / group) for group in ("weights", "optimizer"))
+        assert 0.8 * part < measured["runner"] < part + largest < 0.8 * whole
+        assert 0.8 * moments < measured["resume"] < moments + largest
+
+
+def test_a_new_model_is_drawn_module_by_module(runs: Path) -> None:
+    measured = json.loads((runs / "fsdp" / "memory-0.json").read_text())
+    part = _stored_bytes(runs / "fsdp" / "run" / "checkpoints" / "step-00000006.0" / "process-0" / "weights")
+    experts = 4 * 3 * 64 * 32 * 4  # the largest module: four experts of three matrices
+    assert 0.8 * part < measured["runner"] < part + 1.25 * experts
+
+
+def _stored_bytes(folder: Path) -> int:
+    reader = ShardReader(folder)
+    return sum(reader.spec(name).num_bytes for name in reader.names)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["distributed.expert_parallel=2"], r"expert_parallel=2 with 1 process\(es\): set it to 1"),
+        (["distributed.expert_parallel=0"], "expert_parallel=0 must be 1"),
+        (
+            ["distributed.expert_parallel=2", "distributed.strategy=fsdp", "distributed.cpu_offload=true"],
+            "cpu_offload=true cannot move experts",
+        ),
+        (["distributed.expert_parallel=2", "optimizer.kind=adamw8bit"], "cannot step on shards"),
+        ([FSDP, "optimizer.kind=adamw8bit"], "cannot step on shards"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused(tmp_path: Path, settings: list[str], said: str) -> None:
+    with one_thread(), pytest.raises(RecipeError, match=said):
+        run(tmp_path, *settings)
+
+
+def test_experts_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"does not divide the 3 experts .* divides each of \[3, 4\]"):
+        check_expert_parallel(tiny_model((3, 4)), 2, 2)
+    with pytest.raises(RecipeError, match="the model is dense"):
+        check_expert_parallel(tiny_model((0, 0)), 2, 2)
+    with pytest.raises(RecipeError, match=r"expert_parallel=2 with 4 process\(es\): set it to 4"):
+        check_expert_parallel(tiny_model((4, 4)), 2, 4)
+    check_expert_parallel(tiny_model((4, 2)), 2, 2)
+
+
+def test_rows_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
     with one_thread(), pytest.raises(RecipeError, match="4 rows of a batch cannot be shared evenly by 3 processes"):
         run(tmp_path, processes=Processes(rank=0, size=3))

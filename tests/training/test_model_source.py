@@ -13,6 +13,7 @@ from moesaic.model.causal_lm import GPTMoEForCausalLM
 from moesaic.model.checkpoint import count_parameters
 from moesaic.model.config import GPTMoEConfig
 from moesaic.model.upcycling import UpcycleOptions
+from moesaic.training.initial_weights import give_memory, is_described
 from moesaic.training.model_source import ModelConfig, empty_model, scratch_config, starting_model
 from moesaic.training.presets import PRESETS, preset_fields
 from moesaic.training.run_artifact import write_start
@@ -123,6 +124,8 @@ def test_what_was_kept_of_the_start_makes_the_same_model(dense: Path, tmp_path: 
     start = starting_model(config)
     write_start(tmp_path / "start", start)
     again = empty_model(tmp_path / "start", config)
+    assert is_described(again)
+    give_memory(again, torch.device("cpu"))
     again.load_state_dict(start.model.state_dict())
     torch.testing.assert_close(logits(again), logits(start.model))
 
