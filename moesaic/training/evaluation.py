@@ -23,7 +23,8 @@ from moesaic.training.batch import IGNORED, Batch
 from moesaic.training.data.shard_reader import ShardReader
 from moesaic.training.document_view import document_view
 from moesaic.training.text_source import TextConfig, read_documents
-from moesaic.training.training_step import ForwardModel, summed_loss
+from moesaic.training.token_loss import summed_loss
+from moesaic.training.training_step import ForwardModel
 
 __all__ = ["EvaluationConfig", "HeldOut", "HeldOutLoss", "held_out_rows", "held_out_sets"]
 

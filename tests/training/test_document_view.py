@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from moesaic.errors import CorpusError
 from moesaic.training.batch import IGNORED, Batch
 from moesaic.training.document_view import document_view, micro_batches
-from moesaic.training.training_step import summed_loss
+from moesaic.training.token_loss import summed_loss
 from tests.training.tiny_run import random_batch, tiny_model
 
 

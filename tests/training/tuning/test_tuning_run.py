@@ -22,7 +22,7 @@ from moesaic.training.run_options import BatchConfig, DistributedConfig, Precisi
 from moesaic.training.schedule import ScheduleConfig
 from moesaic.training.spike_guard import GuardConfig, SpikeGuard
 from moesaic.training.trainer import Trainer, TrainerOptions
-from moesaic.training.training_step import summed_loss
+from moesaic.training.token_loss import summed_loss
 from moesaic.training.tuning.conversation import Conversation, Message, Role
 from moesaic.training.tuning.example_recipe import ExampleOptions, example_source, write_examples
 from moesaic.training.tuning.low_rank import LowRankOptions, MergedWeights
