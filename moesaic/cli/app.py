@@ -6,7 +6,23 @@ from typing import Annotated
 import typer
 
 import moesaic
-from moesaic.cli import ask, chat, data, demo, doctor, generate, kb, model, refresh, registry, serve, tokenizer, train
+from moesaic.cli import (
+    adapt,
+    ask,
+    chat,
+    data,
+    demo,
+    doctor,
+    generate,
+    kb,
+    model,
+    refresh,
+    registry,
+    serve,
+    tokenizer,
+    train,
+    train_pairs,
+)
 from moesaic.cli.failure import exit_code, report_failure
 from moesaic.errors import MoesaicError
 
@@ -28,6 +44,8 @@ app.add_typer(registry.app, name="registry")
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command("train")(train.train)
+app.command("adapt")(adapt.adapt)
+app.command("train-pairs")(train_pairs.train_pairs)
 app.command("refresh")(refresh.refresh)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)

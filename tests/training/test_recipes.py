@@ -4,14 +4,19 @@ from pathlib import Path
 
 import pytest
 
+from moesaic.training.adaptation import StageKind
+from moesaic.training.adaptation.plan_recipe import load_plan_recipe
 from moesaic.training.pretraining import pretrain
 from moesaic.training.recipe import load_recipe
 from moesaic.training.refresh import load_refresh_recipe
+from moesaic.training.tuning.pair_recipe import load_pair_recipe
 from tests.repository import ROOT
 from tests.training.tiny_run import lines_of, one_thread, tokenizer_of, write_corpus
 
 REFRESH = ROOT / "recipes" / "refresh.toml"
-RECIPES = sorted(set((ROOT / "recipes").glob("*.toml")) - {REFRESH})
+PAIRS = ROOT / "recipes" / "pairs-relevance.toml"
+PLAN = ROOT / "recipes" / "adaptation.toml"
+RECIPES = sorted(set((ROOT / "recipes").glob("*.toml")) - {REFRESH, PAIRS, PLAN})
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -25,6 +30,18 @@ def test_the_refresh_is_understood() -> None:
     recipe = load_refresh_recipe(REFRESH)
     assert recipe.refresh.recipe.name in {path.name for path in RECIPES}
     assert recipe.gate.texts
+
+
+def test_the_pairs_are_understood() -> None:
+    recipe = load_pair_recipe(PAIRS)
+    assert str(recipe.output.folder) == f"build/models/{PAIRS.stem}"
+
+
+def test_the_plan_is_understood() -> None:
+    recipe = load_plan_recipe(PLAN)
+    assert [stage.kind for stage in recipe.plan.stages] == list(StageKind)
+    assert recipe.config.folder == Path("build") / PLAN.stem
+    assert recipe.shared["output"]["folder"] == f"build/models/{PLAN.stem}"
 
 
 def test_there_are_recipes_for_every_start() -> None:

@@ -1,6 +1,6 @@
 """Adapting a model to a field: which texts to go on with, in which order, how much general text to keep, and the cost.
 
-Nothing here trains; the trainer of this package runs the stages.
+`plan_recipe` reads a plan, `adapting` carries it out: each stage is an ordinary run of `moesaic.training.pretraining`.
 """
 
 from moesaic.training.adaptation.mixing_law import MixingChoice, MixingLaw, RatioPoint, choose_ratio, fit_law

@@ -128,6 +128,11 @@ class AdaptationPlan:
         if self.general_corpus and self.general_corpus in {stage.corpus for stage in self.stages}:
             raise RecipeError(f"general_corpus={self.general_corpus!r} is a stage's own corpus: name another")
 
+    def ratios(self, stage: AdaptationStage) -> dict[str, float]:
+        """Share of each corpus in every batch of a stage."""
+        own = {stage.corpus: 1 - stage.general_share}
+        return own | ({self.general_corpus: stage.general_share} if stage.general_share else {})
+
     def settings(
         self, corpus_tokens: dict[str, int], *, pretraining_rate: float, tokens_per_step: int
     ) -> Iterator[StageSettings]:
@@ -154,16 +159,13 @@ class AdaptationPlan:
                 )
             own = corpus_tokens[stage.corpus] * stage.passes
             steps = max(1, math.ceil(own / (1 - stage.general_share) / tokens_per_step))
-            ratios = {stage.corpus: 1 - stage.general_share}
-            if stage.general_share:
-                ratios[self.general_corpus] = stage.general_share
             yield StageSettings(
                 stage=stage,
                 begins_with=before,
                 learning_rate=pretraining_rate * stage.rate_share,
                 steps=steps,
                 warmup_steps=min(steps, math.ceil(steps * stage.warmup_share)),
-                ratios=ratios,
+                ratios=self.ratios(stage),
             )
             before = stage.name
 

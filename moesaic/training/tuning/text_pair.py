@@ -11,8 +11,9 @@ Documents are divided between training, calibration and testing whole: neighbour
 """
 
 import hashlib
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -82,6 +83,22 @@ class PairSplits:
     calibration: tuple[TextPair, ...]
     test: tuple[TextPair, ...]
 
+    def thinned(self, most: int, seed: int) -> "PairSplits":
+        """At most so many pairs to learn from, drawn at random; the other parts are thinned by the same share.
+
+        Raises:
+            CorpusError: a part keeps no pair of one of the two kinds.
+        """
+        share = min(1.0, most / len(self.train))
+        random = np.random.default_rng(seed)
+        parts = {}
+        for name in ("train", "calibration", "test"):
+            own = getattr(self, name)
+            kept = sorted(random.permutation(len(own))[: math.ceil(share * len(own))].tolist())
+            parts[name] = tuple(own[index] for index in kept)
+        _check_kinds(parts)
+        return PairSplits(**parts)
+
 
 class _Passage:
     """A chunk without the heading that it stands under."""
@@ -90,6 +107,10 @@ class _Passage:
         self.document = document.id
         self.headings = headings
         self.text = _without_heading(document.text[start:end], headings[-1] if headings else "")
+
+    def is_below(self, headings: tuple[str, ...]) -> bool:
+        """Whether it stands under these headings, or under subheadings of theirs: then it is about them too."""
+        return self.headings[: len(headings)] == headings
 
 
 def coherence_pairs(documents: Sequence[Document], options: PairOptions | None = None) -> list[TextPair]:
@@ -155,12 +176,16 @@ def split_pairs(pairs: Iterable[TextPair], *, calibration: float = 0.1, test: fl
         place = int.from_bytes(hashlib.sha256(pair.document.encode()).digest()[:8]) / 2**64
         part = "calibration" if place < calibration else "test" if place < calibration + test else "train"
         parts[part].append(pair)
+    _check_kinds(parts)
+    return PairSplits(**{name: tuple(chosen) for name, chosen in parts.items()})
+
+
+def _check_kinds(parts: Mapping[str, Sequence[TextPair]]) -> None:
     for name, chosen in parts.items():
         if len({pair.belongs for pair in chosen}) != 2:
             raise CorpusError(
                 f"the {name} part has {len(chosen)} pairs of one kind or none: give more documents, or larger shares"
             )
-    return PairSplits(**{name: tuple(chosen) for name, chosen in parts.items()})
 
 
 def _heading_pairs(
@@ -172,8 +197,9 @@ def _heading_pairs(
             if not passage.headings:
                 continue
             asked = " > ".join(passage.headings)
-            elsewhere = [other for other in own if other.headings != passage.headings]
-            others = _others(by_document, number, options.easy, random)
+            elsewhere = [other for other in own if not other.is_below(passage.headings)]
+            drawn = _others(by_document, number, options.easy, random)
+            others = [other for other in drawn if not other.is_below(passage.headings)]
             yield from _around(asked, passage, elsewhere, others, options, random)
 
 

@@ -1,12 +1,14 @@
 """Tiny models for the tests of tuning."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from moesaic.model.causal_lm import GPTMoEForCausalLM
 from moesaic.model.config import GPTMoEConfig
+from tests.training.tuning.tiny_encoder import write_encoder
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +53,9 @@ def model(make_model: Callable[[], GPTMoEForCausalLM]) -> GPTMoEForCausalLM:
 def tokens() -> torch.Tensor:
     """Three sequences of twenty tokens."""
     return torch.randint(0, 320, (3, 20), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny encoder, for classifiers of pairs."""
+    return write_encoder(tmp_path_factory.mktemp("encoder"))

@@ -7,17 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from moesaic.errors import (
     DivergedError,
@@ -30,9 +20,7 @@ from moesaic.errors import (
 from moesaic.training.tuning.pair_classifier import FACTS_NAME, PairClassifier, find_encoder
 from moesaic.training.tuning.pair_training import PairTrainingOptions, TrainedPairs, train_pairs
 from moesaic.training.tuning.text_pair import PairRelation, PairSplits, TextPair
-
-SUBJECTS = ("cat", "dog", "pump", "valve", "猫", "狗")
-WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *SUBJECTS, *(f"w{number}" for number in range(12))]
+from tests.training.tuning.tiny_encoder import FILLERS, SUBJECTS
 
 
 def pairs(count: int, seed: int) -> tuple[TextPair, ...]:
@@ -40,7 +28,7 @@ def pairs(count: int, seed: int) -> tuple[TextPair, ...]:
     random = np.random.default_rng(seed)
 
     def text(subject: str) -> str:
-        return " ".join([subject, *random.choice(WORDS[10:], 2)])
+        return " ".join([subject, *random.choice(FILLERS, 2)])
 
     found = []
     for number in range(count):
@@ -54,28 +42,6 @@ def pairs(count: int, seed: int) -> tuple[TextPair, ...]:
 
 
 SPLITS = PairSplits(train=pairs(640, 1), calibration=pairs(80, 2), test=pairs(120, 3))
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two random layers with a vocabulary of 22 words."""
-    folder = tmp_path_factory.mktemp("encoder")
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        model_max_length=64,
-    ).save_pretrained(folder)  # fmt: skip
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=64, hidden_dropout_prob=0.0,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
