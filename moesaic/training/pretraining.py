@@ -18,7 +18,8 @@ from moesaic.training.checkpoint import CheckpointStore
 from moesaic.training.data_source import Slice, data_source
 from moesaic.training.evaluation import HeldOut, held_out_sets
 from moesaic.training.gradient_shrink import shrink_embedding_gradient
-from moesaic.training.initial_weights import give_memory
+from moesaic.training.initial_weights import described_model, give_memory
+from moesaic.training.memory_budget import MemoryBudget, memory_budget
 from moesaic.training.model_runner import ModelRunner
 from moesaic.training.model_source import described_start, empty_model
 from moesaic.training.optimizers import built_optimizers
@@ -76,17 +77,21 @@ def pretrain(
         DamagedRunError: no checkpoint of the run is sound.
         CorpusError: the data is missing, damaged or foreign.
         StorageError: the disk is full or may not be written.
+        TrainingError: the run does not fit into the memory, and what else `tune` and `built_optimizers` raise.
     """
     processes = processes or Processes()
     folder = RunFolder(recipe.run.folder)
     recipe.batch.check_processes(processes.size)
     with folder.locked() if processes.is_first else nullcontext():
         fresh = _prepared(recipe, folder, processes, resume)
-        runner = _runner(recipe, folder, processes, fresh=fresh)
+        runner, budget = _runner(recipe, folder, processes, fresh=fresh)
+        if processes.is_first:
+            folder.note("memory", **budget.figures())
         trainer = _trainer(recipe, folder, runner, load_tokenizer(folder.start), report, progress)
-        resumed = not fresh and trainer.resume()
-        resumed_at = trainer.step if resumed else None
-        figures = trainer.train()
+        with budget.exhaustion():
+            resumed = not fresh and trainer.resume()
+            resumed_at = trainer.step if resumed else None
+            figures = trainer.train()
         artifacts: list[ModelArtifact] = []
         if processes.is_first:
             draw_plots(folder.measured(), folder.plots)
@@ -112,30 +117,52 @@ def _prepared(recipe: Recipe, folder: RunFolder, processes: Processes, resume: R
     return fresh
 
 
-def _runner(recipe: Recipe, folder: RunFolder, processes: Processes, *, fresh: bool) -> ModelRunner:
-    """The model as training begins with it; for a run that goes on, one that waits for its checkpoint."""
+def _runner(
+    recipe: Recipe, folder: RunFolder, processes: Processes, *, fresh: bool
+) -> tuple[ModelRunner, MemoryBudget]:
+    """The model as training begins with it, if there is room; for a run that goes on, one that waits."""
     # Every process makes its part, from the same seed: nothing has to be sent.
     seed_everything(recipe.run.seed)
     if not fresh:
         model = empty_model(folder.start, recipe.model)
+        budget = _checked_budget(recipe, model, processes)
         tune(model, recipe.tuning)
-        return ModelRunner(model, processes, recipe.precision, recipe.distributed)
+        with budget.exhaustion():
+            return ModelRunner(model, processes, recipe.precision, recipe.distributed), budget
     start = described_start(recipe.model)
-    low_rank = recipe.tuning.part == TunedPart.LOW_RANK
-    if low_rank:
-        # Updates are drawn when they are put on weights: those must be there.
-        give_memory(start.model, torch.device("cpu"))
-        start.fill(start.model)
-    tune(start.model, recipe.tuning)
-    runner = ModelRunner(start.model, processes, recipe.precision, recipe.distributed)
-    if not low_rank:
-        start.fill(runner.model)
+    budget = _checked_budget(recipe, start.model, processes)
+    with budget.exhaustion():
+        low_rank = recipe.tuning.part == TunedPart.LOW_RANK
+        if low_rank:
+            # Updates are drawn when they are put on weights: those must be there.
+            give_memory(start.model, torch.device("cpu"))
+            start.fill(start.model)
+        tune(start.model, recipe.tuning)
+        runner = ModelRunner(start.model, processes, recipe.precision, recipe.distributed)
+        if not low_rank:
+            start.fill(runner.model)
     if processes.is_first:
         write_start(folder.start, start)
         folder.begin(recipe.to_json())
         folder.note("start", processes=processes.size)
     processes.wait()
-    return runner
+    return runner, budget
+
+
+def _checked_budget(recipe: Recipe, model: Any, processes: Processes) -> MemoryBudget:
+    """What a run of this model needs; refused where there is less."""
+    tuned = described_model(model.config)
+    tune(tuned, recipe.tuning)
+    budget = memory_budget(
+        tuned,
+        batch=recipe.batch,
+        optimizer=recipe.optimizer,
+        precision=recipe.precision,
+        distributed=recipe.distributed,
+        processes=processes.size,
+    )
+    budget.check(processes)
+    return budget
 
 
 def _trainer(
