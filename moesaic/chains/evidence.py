@@ -1,12 +1,10 @@
 """What a base has for a question: passages, the spans of them that may be cited, and how near each is.
 
 Everything here is retrieval: no model is asked. Encoding takes most of the time, so only the spans of the best passages
-are encoded, on all cores.
+are encoded (`moesaic.chains.span_vectors`).
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -16,13 +14,11 @@ from moesaic.chains.candidate_spans import CandidateSpan, candidate_spans
 from moesaic.chains.embedder_scale import EmbedderScale
 from moesaic.chains.question_words import QuestionWords, stems
 from moesaic.chains.rag_calibration import RagCalibration
-from moesaic.retrieval import Embedder, KnowledgeBase, Passage
+from moesaic.chains.span_vectors import span_vectors
+from moesaic.retrieval import KnowledgeBase, Passage
 from moesaic.retrieval.embedder import Vectors
 
 __all__ = ["Evidence", "RankedSpan", "contrast"]
-
-
-_MOST_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +82,7 @@ class Evidence:
         if not candidates:
             return cls(question=question, vectors=np.zeros((0, embedder.dimension), dtype=np.float32))
 
-        vectors = _embedded(embedder, [span.text for span in candidates])
+        vectors = span_vectors(embedder, [span.text for span in candidates])
         cosines = vectors @ embedder.embed_queries([question])[0]
         words = QuestionWords.of(question, base, " ".join(passage.text for passage in found))
         spans = [
@@ -140,16 +136,3 @@ class Evidence:
 def contrast(likelihoods: Sequence[float]) -> float:
     """By how many nats the best of some spans stands out from their mean."""
     return max(likelihoods) - sum(likelihoods) / len(likelihoods) if likelihoods else 0.0
-
-
-def _embedded(embedder: Embedder, texts: Sequence[str]) -> Vectors:
-    """One vector for each text; encoders that use one core get several of them at once."""
-    parts = min(_MOST_THREADS, len(os.sched_getaffinity(0)), len(texts))
-    by_length = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-    shares = [by_length[first::parts] for first in range(parts)]
-    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
-    with ThreadPoolExecutor(parts) as pool:
-        found = pool.map(lambda share: embedder.embed_documents([texts[number] for number in share]), shares)
-        for share, rows in zip(shares, found, strict=True):
-            vectors[share] = rows
-    return vectors
