@@ -1,29 +1,35 @@
 """`moesaic data`: raw text into training data, one stage at a time or all of them by a recipe."""
 
-import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from moesaic.cli.data_report import print_composition, print_stages
+from moesaic.cli.data_stages import Inputs, print_json, run_stages, write_stage
 from moesaic.cli.progress import shown_progress
-from moesaic.errors import MissingDependencyError, RecipeError
+from moesaic.errors import InputError, RecipeError
 
-if TYPE_CHECKING:
-    from moesaic.training.data.document_store import DocumentStore
-
-__all__ = ["app", "clean", "dedup", "fetch", "report", "select", "shards"]
+__all__ = [
+    "app",
+    "clean",
+    "decontaminate",
+    "dedup",
+    "fetch",
+    "mask",
+    "quality",
+    "report",
+    "select",
+    "shards",
+    "train_quality",
+]
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Clean, deduplicate, select and tokenize text for training.\n\n"
     "Sources are text, Markdown, HTML, JSON lines (.jsonl), Parquet, manual pages, folders of them, or kb:NAME for a "
-    "knowledge base. `clean`, `dedup` and `select` write JSON lines that the next command reads; `shards` does all "
-    "stages that a recipe names, and goes on where it was interrupted.",
+    "knowledge base. `clean`, `dedup`, `decontaminate`, `mask`, `quality` and `select` write JSON lines that the next "
+    "command reads; `shards` does all stages that a recipe names, and goes on where it was interrupted.",
 )
 
 Sources = Annotated[
@@ -56,7 +62,7 @@ def fetch(
     with shown_progress(f"Fetch {', '.join(packages)}") as progress:
         found = fetch_packages(packages, to, progress=lambda done, total: progress("packages", done, total))
     if as_json:
-        _print_json({"packages": [vars(package) for package in found]})
+        print_json({"packages": [vars(package) for package in found]})
     else:
         for package in found:
             typer.echo(f"{package.name} {package.version}: {package.folder}")
@@ -83,9 +89,7 @@ def clean(
     from moesaic.training.data.cleaning import CleanOptions
 
     options = CleanOptions(languages=tuple(language or ("en", "zh")), disabled=tuple(without or ()))
-    with _stages(sources, text_field, encoding, by_line, clean=options) as (store, found):
-        _write_lines(store, to)
-    _show_stages(found, to, as_json)
+    write_stage(Inputs(sources, text_field, encoding, by_line), to, as_json=as_json, clean=options)
 
 
 @app.command()
@@ -108,9 +112,125 @@ def dedup(
     from moesaic.training.data.near_duplicates import DedupOptions
 
     options = DedupOptions(threshold=threshold)
-    with _stages(sources, text_field, encoding, by_line, dedup=options) as (store, found):
-        _write_lines(store, to)
-    _show_stages(found, to, as_json)
+    write_stage(Inputs(sources, text_field, encoding, by_line), to, as_json=as_json, dedup=options)
+
+
+@app.command()
+def decontaminate(
+    sources: Sources,
+    to: To,
+    against: Annotated[list[str], typer.Option(help="File or folder of evaluation texts.")],
+    against_field: Annotated[
+        list[str] | None, typer.Option(help="Field of their JSON lines, such as question; text if not given.")
+    ] = None,
+    text_field: TextField = "text",
+    encoding: Encoding = "utf-8",
+    by_line: ByLine = False,
+    as_json: Json = False,
+) -> None:
+    """Leave out documents that share a long run of words with what a model will be evaluated with.
+
+    A run is 13 words, or 24 characters of Chinese; shorter evaluation texts are looked for whole.
+
+    Example: moesaic data decontaminate build/unique.jsonl --against exams.jsonl --against-field question --to out.jsonl
+    """
+    from moesaic.training.data.data_config import DecontaminateConfig
+
+    config = DecontaminateConfig(paths=tuple(against), text_fields=tuple(against_field or ("text",)))
+    write_stage(Inputs(sources, text_field, encoding, by_line), to, as_json=as_json, decontaminate=config)
+
+
+@app.command()
+def mask(
+    sources: Sources,
+    to: To,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="What is masked: email, id, card, ip, phone; all if not given.")
+    ] = None,
+    text_field: TextField = "text",
+    encoding: Encoding = "utf-8",
+    by_line: ByLine = False,
+    as_json: Json = False,
+) -> None:
+    """Replace private data by placeholders: <EMAIL>, <PHONE>, <ID>, <CARD>, <IP>.
+
+    Numbers that fail their check stay, and so do addresses set aside for documentation.
+
+    Example: moesaic data mask build/unique.jsonl --to build/masked.jsonl
+    """
+    from moesaic.training.data.data_config import MaskConfig
+    from moesaic.training.data.private_data import KINDS
+
+    config = MaskConfig(kinds=tuple(kind or KINDS))
+    write_stage(Inputs(sources, text_field, encoding, by_line), to, as_json=as_json, mask=config)
+
+
+@app.command()
+def quality(
+    sources: Sources,
+    to: To,
+    curated: Annotated[
+        list[str],
+        typer.Option(help="File or folder of texts of the wanted quality, or a classifier by train-quality (.npz)."),
+    ],
+    pareto: Annotated[
+        float, typer.Option(help="Shape of the draw that keeps some of the rest: larger is stricter.")
+    ] = 9.0,
+    seed: Annotated[int, typer.Option(help="Determines the draws.")] = 0,
+    text_field: TextField = "text",
+    encoding: Encoding = "utf-8",
+    by_line: ByLine = False,
+    as_json: Json = False,
+) -> None:
+    """Keep what a classifier takes for curated texts, and with some luck the rest.
+
+    The classifier is trained on the spot, curated texts against the sources, or was saved by train-quality.
+
+    Example: moesaic data quality build/unique.jsonl --curated docs --to build/good.jsonl
+    """
+    from moesaic.training.data.data_config import QualityConfig
+
+    config = QualityConfig(curated=tuple(curated), pareto=pareto)
+    write_stage(Inputs(sources, text_field, encoding, by_line), to, as_json=as_json, quality=config, seed=seed)
+
+
+@app.command("train-quality")
+def train_quality(
+    sources: Sources,
+    to: Annotated[Path, typer.Option("--to", help="File of the classifier to write, ending with .npz.")],
+    curated: Annotated[list[str], typer.Option(help="File or folder of texts of the wanted quality.")],
+    most_texts: Annotated[int, typer.Option(help="Texts of each kind to train on.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Determines which texts, and their order.")] = 0,
+    text_field: TextField = "text",
+    encoding: Encoding = "utf-8",
+    by_line: ByLine = False,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier of quality, curated texts against the sources, and keep it for `quality` and for recipes.
+
+    A tenth of the texts is held out; what the classifier makes of it is printed, and kept with it.
+
+    Example: moesaic data train-quality build/unique.jsonl --curated docs --to build/quality.npz
+    """
+    from moesaic.training.data.data_config import QualityConfig
+    from moesaic.training.data.durable import made_folder
+    from moesaic.training.data.quality_classifier import ClassifierOptions
+    from moesaic.training.data.text_stages import learnt_quality
+
+    if to.suffix != ".npz":
+        raise InputError(f"--to {str(to)!r} must end with .npz: that is how `quality` and recipes know a classifier")
+    options = ClassifierOptions(seed=seed)
+    config = QualityConfig(curated=tuple(curated), most_texts=most_texts, classifier=options)
+    with run_stages(Inputs(sources, text_field, encoding, by_line)) as (store, _):
+        classifier = learnt_quality(config, store, seed=seed)
+    made_folder(to.absolute().parent)
+    classifier.save(to)
+    found = vars(classifier.held_out)
+    if as_json:
+        print_json({"to": str(to), "held_out": found})
+    else:
+        typer.echo(", ".join(f"{name} {value:.3f}" for name, value in found.items() if name != "texts"))
+        typer.echo(f"measured on {found['texts']} texts that were held out; the classifier is in {to}")
 
 
 @app.command()
@@ -135,9 +255,7 @@ def select(
     from moesaic.training.data.importance_selection import SelectOptions
 
     config = SelectConfig(target=tuple(target), options=SelectOptions(keep=keep, seed=seed))
-    with _stages(sources, text_field, encoding, by_line, select=config) as (store, found):
-        _write_lines(store, to)
-    _show_stages(found, to, as_json)
+    write_stage(Inputs(sources, text_field, encoding, by_line), to, as_json=as_json, select=config)
 
 
 @app.command()
@@ -161,12 +279,12 @@ def report(
     if len(sources) == 1 and (Path(sources[0]) / RECORD_NAME).is_file():
         found = dict(PreparedData.open(sources[0]).report)
     else:
-        with _stages(sources, text_field, encoding, by_line) as (_, made):
+        with run_stages(Inputs(sources, text_field, encoding, by_line)) as (_, made):
             found = made
     if plot is not None:
         plot_composition(found["composition"], plot)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         print_stages(found)
         print_composition(found["composition"])
@@ -195,9 +313,7 @@ def shards(
         prepared = prepare(config, progress=progress)
     if as_json:
         places = {name: str(path) for name, path in prepared.train.items()}
-        _print_json(
-            {"folder": str(prepared.folder), "digest": prepared.digest, "train": places} | dict(prepared.report)
-        )
+        print_json({"folder": str(prepared.folder), "digest": prepared.digest, "train": places} | dict(prepared.report))
     else:
         print_stages(dict(prepared.report))
         typer.echo(f"shards of {', '.join(prepared.train)} are in {prepared.folder}")
@@ -211,58 +327,3 @@ def _table(recipe: Path) -> dict[str, Any]:
         raise RecipeError(f"{recipe} has no table [data]; it names sources and folder, see docs/training-data.md")
 
     return table
-
-
-@contextmanager
-def _stages(
-    sources: list[str], text_field: str, encoding: str, by_line: bool, **stages: Any
-) -> Iterator[tuple["DocumentStore", dict[str, Any]]]:
-    """Documents after the given stages, and the report; every source is a corpus of its own."""
-    try:
-        from moesaic.training.data.data_config import DataConfig
-        from moesaic.training.data.preparation import prepare_texts
-        from moesaic.training.data.source import SourceConfig
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"training data needs {error.name}: pip install 'moesaic[train]'") from error
-
-    named: dict[str, list[str]] = {}
-    for given in sources:
-        named.setdefault(_corpus_name(given), []).append(given)
-    configs = tuple(
-        SourceConfig(name=name, paths=tuple(paths), text_field=text_field, encoding=encoding, by_line=by_line)
-        for name, paths in named.items()
-    )
-    with tempfile.TemporaryDirectory(prefix="moesaic-data-") as folder:
-        config: DataConfig = DataConfig(
-            sources=configs, folder=Path(folder), **({"clean": None, "dedup": None, "mask": None} | stages)
-        )
-        with shown_progress(f"Read {', '.join(sources)}") as progress:
-            found = prepare_texts(config, progress=progress)
-        yield found
-
-
-def _corpus_name(given: str) -> str:
-    stem = given.removeprefix("kb:") if given.startswith("kb:") else Path(given).absolute().name.split(".")[0]
-    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem) or "texts"
-
-
-def _write_lines(store: "DocumentStore", to: Path) -> None:
-    from moesaic.training.data.durable import made_folder, written_file
-
-    made_folder(to.absolute().parent)
-    with written_file(to.absolute()) as file:
-        for document in store:
-            file.write(document.to_line())
-
-
-def _show_stages(found: dict[str, Any], to: Path, as_json: bool) -> None:
-    if as_json:
-        _print_json({"to": str(to), **found})
-        return
-
-    print_stages(found)
-    typer.echo(f"wrote {found['composition']['all']['documents']} documents to {to}")
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from moesaic.errors import CorpusError
+from moesaic.errors import CorpusError, RecipeError
 from moesaic.training.data.cleaning import CleanOptions, CleanReport, cleaned
 from moesaic.training.data.data_config import DecontaminateConfig, MaskConfig, QualityConfig, SelectConfig
 from moesaic.training.data.decontamination import EvaluationTexts
@@ -28,6 +28,7 @@ __all__ = [
     "cleaning_stage",
     "decontamination_stage",
     "dedup_stage",
+    "learnt_quality",
     "masking_stage",
     "quality_stage",
     "read_texts",
@@ -46,6 +47,7 @@ TextStage = Callable[[DocumentStore, Report, StageProgress], Iterator[TextDocume
 _EXAMPLES = 5
 _EXCERPT = 160
 _REPORT_EVERY = 64
+_CLASSIFIER_SUFFIX = ".npz"
 
 
 def read_texts(paths: tuple[str, ...], fields: tuple[str, ...] = ("text",)) -> list[str]:
@@ -146,16 +148,10 @@ def quality_stage(config: QualityConfig, seed: int) -> TextStage:
     def stage(store: DocumentStore, report: Report, progress: StageProgress) -> Iterator[TextDocument]:
         generator = np.random.default_rng([seed, 1])
         concerned = _concerned(store, config.corpora)
-        if len(config.curated) == 1 and config.curated[0].endswith(".npz"):
+        if len(config.curated) == 1 and config.curated[0].endswith(_CLASSIFIER_SUFFIX):
             classifier = QualityClassifier.load(Path(config.curated[0]))
         else:
-            curated = read_texts(config.curated)
-            raw = generator.permutation(concerned)[: config.most_texts].tolist()
-            classifier = QualityClassifier.train(
-                [curated[n] for n in generator.permutation(len(curated))[: config.most_texts].tolist()],
-                [store[number].text for number in raw],
-                config.classifier,
-            )
+            classifier = _learnt_quality(config, store, concerned, generator)
         report["held_out"] = vars(classifier.held_out)
         scores, removed = [], 0
         among = set(concerned)
@@ -172,6 +168,31 @@ def quality_stage(config: QualityConfig, seed: int) -> TextStage:
         report.update({"scored": len(scores), "removed": removed, "score_deciles": _deciles(scores)})
 
     return stage
+
+
+def learnt_quality(config: QualityConfig, store: DocumentStore, *, seed: int) -> QualityClassifier:
+    """The classifier that the stage would train on these documents.
+
+    Raises:
+        CorpusError: there are fewer than ten texts of a kind.
+        RecipeError: the curated texts are a classifier already.
+    """
+    saved = [path for path in config.curated if path.endswith(_CLASSIFIER_SUFFIX)]
+    if saved:
+        raise RecipeError(f"curated={saved[0]!r} is a classifier already: give files or folders of texts")
+    return _learnt_quality(config, store, _concerned(store, config.corpora), np.random.default_rng([seed, 1]))
+
+
+def _learnt_quality(
+    config: QualityConfig, store: DocumentStore, concerned: list[int], generator: np.random.Generator
+) -> QualityClassifier:
+    curated = read_texts(config.curated)
+    raw = generator.permutation(concerned)[: config.most_texts].tolist()
+    return QualityClassifier.train(
+        [curated[number] for number in generator.permutation(len(curated))[: config.most_texts].tolist()],
+        [store[number].text for number in raw],
+        config.classifier,
+    )
 
 
 def selection_stage(config: SelectConfig) -> TextStage:

@@ -1,6 +1,7 @@
 """`moesaic data`, one command after another, as a user runs it."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
 from moesaic.cli.data import app
-from moesaic.errors import RecipeError
+from moesaic.errors import InputError, RecipeError
 from tests.training.data.test_debian_packages import archives  # noqa: F401 -- a fixture
 from tests.training.data.test_preparation import article
-from tests.training.data.text_samples import CHINESE, ENGLISH
+from tests.training.data.text_samples import CHINESE, ENGLISH, random_chinese, random_words
 
 
 def run(*words: object) -> str:
@@ -65,6 +66,68 @@ def test_clean_then_dedup_then_select_then_report(raw: Path, tmp_path: Path) -> 
     assert "nats nearer to the target than random" in run(
         "select", raw, "--target", raw, "--to", tmp_path / "again.jsonl"
     )
+
+
+def test_decontaminate(raw: Path, tmp_path: Path) -> None:
+    asked = {"question": article(3), "answer": "none"}
+    (tmp_path / "exam.jsonl").write_text(json.dumps(asked) + "\n")
+    words = ("decontaminate", raw, "--against", tmp_path / "exam.jsonl", "--to", tmp_path / "left.jsonl")
+    found = json_of(*words, "--against-field", "question", "--against-field", "answer")
+    assert found["stages"]["4-decontaminate"]["details"]["removed"] == 1
+    left = texts(tmp_path / "left.jsonl")
+    assert len(left) == 15
+    assert article(3) not in left
+    assert CHINESE in left
+    assert "1 texts share a run with an evaluation text" in run(*words, "--against-field", "question")
+
+
+def test_mask(tmp_path: Path) -> None:
+    text = "Write to jane.doe@moesaic.io or call 13812345678, 请拨打 13912345678。"
+    (tmp_path / "raw.jsonl").write_text(json.dumps({"body": text}) + "\n")
+    words = ("mask", tmp_path / "raw.jsonl", "--text-field", "body", "--to", tmp_path / "masked.jsonl")
+    assert json_of(*words)["stages"]["5-mask"]["details"]["masked"]["phone"] == 2
+    assert texts(tmp_path / "masked.jsonl") == ["Write to <EMAIL> or call <PHONE>, 请拨打 <PHONE>。"]
+    assert "1 email" in run(*words, "--kind", "email")
+    assert texts(tmp_path / "masked.jsonl") == [text.replace("jane.doe@moesaic.io", "<EMAIL>")]
+    outcome = CliRunner().invoke(app, [*map(str, words), "--kind", "name"])
+    assert isinstance(outcome.exception, RecipeError)
+
+
+def test_a_quality_classifier_is_trained_kept_and_applied(tmp_path: Path) -> None:
+    generator = random.Random(0)
+    for name in ("good", "raw"):
+        lines = []
+        for number in range(200):
+            good = name == "good" or number % 10 == 0
+            words = random_words(generator, 40, 12) if good else random_chinese(generator, 60)
+            lines.append(json.dumps({"text": f"{number} " + (" " if good else "").join(words)}))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    classifier = tmp_path / "made" / "quality.npz"
+    train = ("train-quality", tmp_path / "raw.jsonl", "--curated", tmp_path / "good.jsonl")
+    held_out = json_of(*train, "--to", classifier)["held_out"]
+    assert held_out["texts"] == 40
+    assert held_out["auc"] > 0.8
+    assert f"auc {held_out['auc']:.3f}" in run(*train, "--to", classifier)
+
+    def kept(curated: Path, place: str) -> list[float]:
+        words = ("quality", tmp_path / "raw.jsonl", "--curated", curated, "--pareto", "6", "--to", tmp_path / place)
+        details = json_of(*words)["stages"]["6-quality"]["details"]
+        assert details["scored"] == 200
+        return list(details["score_deciles"])
+
+    # The same classifier, whether it is kept or trained on the spot.
+    on_the_spot = kept(tmp_path / "good.jsonl", "on-the-spot.jsonl")
+    assert kept(classifier, "by-file.jsonl") == pytest.approx(on_the_spot, abs=1e-3)
+    found = texts(tmp_path / "by-file.jsonl")
+    assert len(found) < 100
+    assert sum(text.isascii() for text in found) / len(found) > 3 * 20 / 200
+
+    for words, error in (
+        ((*train, "--to", tmp_path / "quality.bin"), InputError),
+        (("train-quality", tmp_path / "raw.jsonl", "--curated", classifier, "--to", classifier), RecipeError),
+    ):
+        outcome = CliRunner().invoke(app, list(map(str, words)))
+        assert isinstance(outcome.exception, error), outcome.output
 
 
 def test_rules_and_languages_can_be_chosen(raw: Path, tmp_path: Path) -> None:
