@@ -1,6 +1,6 @@
 """Expert parallelism: the experts of every mixture divided over the processes, tokens sent to those who hold theirs.
 
-GShard (arXiv:2006.16668, section 3.2): one all-to-all brings each token to its expert, a second one brings the result
+GShard (arXiv:2006.16668, section 3): one all-to-all brings each token to its expert, a second one brings the result
 back; everything else is computed where the token is. How this differs:
 
 1. No capacity: as many rows are exchanged as there are tokens for an expert, so none is dropped and none is padding.
