@@ -170,7 +170,8 @@ def available_bytes(root: Path = Path("/")) -> int:
     """
     meminfo = dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines())
     free = [1024 * int(meminfo["MemAvailable"].split()[0])]
-    for line in (root / "proc/self/cgroup").read_text().splitlines():
+    groups = root / "proc/self/cgroup"  # absent from a kernel without them
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
@@ -266,9 +267,10 @@ def _remedies(
     if not precision.activation_checkpointing:
         found.append("set precision.activation_checkpointing=true")
     if optimizer.kind in ("adamw", "lamb"):
-        found.append("set optimizer.kind='adamw8bit' or 'muon'")
+        whole = distributed.strategy == "ddp" and distributed.expert_parallel == 1
+        found.append(f"set optimizer.kind='muon'{' or ' + repr('adamw8bit') if whole else ''}")
     if not sharded:
-        found.append("shard over several processes with distributed.strategy='fsdp'")
+        found.append("shard over several processes (torchrun) with distributed.strategy='fsdp'")
     elif torch.cuda.is_available() and not distributed.cpu_offload:
         found.append("set distributed.cpu_offload=true")
     return (*found, "take a smaller model, or more memory")

@@ -122,6 +122,21 @@ def test_shards_and_divided_experts_need_a_part() -> None:
     assert alone.on_device < whole.on_device
 
 
+def test_one_process_with_too_little_refuses_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Two(Processes):
+        """Two processes, of which the other one has little."""
+
+        def gathered(self, value: Any) -> list[Any]:
+            return [value, (1000, 1000)]
+
+    monkeypatch.setattr(budgets, "available_bytes", lambda: 2**40)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    budget = budget_of(tiny_model(), processes=2, distributed=DistributedConfig(strategy="fsdp"))
+    budget.check(Processes(size=1))
+    with pytest.raises(TrainingError, match=r"0\.0 MiB are free .* set optimizer\.kind='muon';"):
+        budget.check(Two(size=2))
+
+
 def test_low_rank_updates_need_no_moments_of_what_is_frozen() -> None:
     model = tiny_model((0, 4))
     before = budget_of(model)
@@ -144,7 +159,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_begins(tmp_path: Path, monke
         for remedy in (
             "batch.micro_rows below 2",
             "precision.activation_checkpointing=true",
-            "optimizer.kind='adamw8bit'",
+            "optimizer.kind='muon' or 'adamw8bit'",
             "distributed.strategy='fsdp'",
         ):
             assert remedy in said
@@ -200,7 +215,9 @@ def write(root: Path, **files: str) -> None:
 
 def test_the_tightest_limit_counts(tmp_path: Path) -> None:
     meminfo = "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n"
-    write(tmp_path, proc__meminfo=meminfo, proc__self__cgroup="0::/jobs/run\n")
+    write(tmp_path, proc__meminfo=meminfo)
+    assert available_bytes(tmp_path) == 8000 * 1024
+    write(tmp_path, proc__self__cgroup="0::/jobs/run\n")
     assert available_bytes(tmp_path) == 8000 * 1024
     stat = "anon 5\ninactive_file 4096\n"
     for folder, limit in (("jobs", "1000000"), ("jobs/run", "max")):
