@@ -11,6 +11,7 @@ A model is described on the meta device, wrapped for its processes, given memory
   number of processes.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -22,7 +23,19 @@ from moesaic.errors import DamagedArtifactError
 from moesaic.model.checkpoint import NaturalPlace, natural_places
 from moesaic.training.weight_state import own_part, weight_tensors
 
-__all__ = ["StoredTensors", "described_model", "draw_weights", "fill_weights", "give_memory", "is_described"]
+__all__ = [
+    "StoredTensors",
+    "described_model",
+    "draw_weights",
+    "fill_additions",
+    "fill_weights",
+    "give_memory",
+    "hollow_model",
+    "is_described",
+]
+
+_ADDED = ".parametrizations."
+_UPDATED = re.compile(r"parametrizations\.(\w+)\.original$")
 
 StoredTensors = Iterable[tuple[str, Callable[[], torch.Tensor]]]
 """Names on disk, and how each tensor is read or made."""
@@ -34,6 +47,19 @@ def described_model(config: PreTrainedConfig) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     # Some configurations don't say it; the artifact must.
     model.config.architectures = [type(model).__name__]
+    return model
+
+
+def hollow_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """A model on the CPU whose weights are one zero each, repeated by strides of zero.
+
+    What is put upon it, such as low-rank updates, is drawn in memory; `fill_additions` takes it over.
+    """
+    model = described_model(config)
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(torch.zeros(()).expand(parameter.shape)))
+    model.tie_weights()
     return model
 
 
@@ -68,7 +94,9 @@ def fill_weights(model: Any, tensors: StoredTensors) -> None:
     Raises:
         DamagedArtifactError: a tensor is missing, superfluous or misshapen.
     """
-    targets = weight_tensors(model)
+    # A weight that is updated keeps its place on disk.
+    targets = {_UPDATED.sub(r"\1", name): tensor for name, tensor in weight_tensors(model).items()}
+    targets = {name: tensor for name, tensor in targets.items() if _ADDED not in name}
     missing = set(targets)
     for name, read in tensors:
         if name == "lm_head.weight" and model.config.tie_word_embeddings:
@@ -85,6 +113,15 @@ def fill_weights(model: Any, tensors: StoredTensors) -> None:
         raise DamagedArtifactError(
             f"{len(missing)} tensors are missing, first {min(missing)!r}: fetch or make the weights again"
         )
+
+
+@torch.no_grad()
+def fill_additions(model: Any, hollow: nn.Module) -> None:
+    """Take over what was put upon the weights of a hollow model, for a model that was changed in the same way."""
+    targets = weight_tensors(model)
+    for name, parameter in hollow.named_parameters():
+        if _ADDED in name and not _UPDATED.search(name):
+            _put(targets[name], parameter, NaturalPlace(name))
 
 
 @torch.no_grad()

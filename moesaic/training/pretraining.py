@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from transformers import PreTrainedTokenizerFast
 
 from moesaic.artifact import ModelArtifact
@@ -18,7 +17,7 @@ from moesaic.training.checkpoint import CheckpointStore
 from moesaic.training.data_source import Slice, data_source
 from moesaic.training.evaluation import HeldOut, held_out_sets
 from moesaic.training.gradient_shrink import shrink_embedding_gradient
-from moesaic.training.initial_weights import described_model, give_memory
+from moesaic.training.initial_weights import fill_additions, hollow_model
 from moesaic.training.memory_budget import MemoryBudget, memory_budget
 from moesaic.training.model_runner import ModelRunner
 from moesaic.training.model_source import described_start, empty_model
@@ -33,7 +32,7 @@ from moesaic.training.run_folder import RunFolder
 from moesaic.training.spike_guard import SpikeGuard
 from moesaic.training.token_bytes import token_bytes
 from moesaic.training.trainer import Report, Trainer, TrainerOptions, trains_routers
-from moesaic.training.tuning.tuned_part import TunedPart, tune
+from moesaic.training.tuning.tuned_part import tune
 
 __all__ = ["Outcome", "Resume", "pretrain"]
 
@@ -123,38 +122,13 @@ def _runner(
     """The model as training begins with it, if there is room; for a run that goes on, one that waits."""
     # Every process makes its part, from the same seed: nothing has to be sent.
     seed_everything(recipe.run.seed)
-    if not fresh:
-        model = empty_model(folder.start, recipe.model)
-        budget = _checked_budget(recipe, model, processes)
-        tune(model, recipe.tuning)
-        with budget.exhaustion():
-            return ModelRunner(model, processes, recipe.precision, recipe.distributed), budget
-    start = described_start(recipe.model)
-    budget = _checked_budget(recipe, start.model, processes)
-    with budget.exhaustion():
-        low_rank = recipe.tuning.part == TunedPart.LOW_RANK
-        if low_rank:
-            # Updates are drawn when they are put on weights: those must be there.
-            give_memory(start.model, torch.device("cpu"))
-            start.fill(start.model)
-        tune(start.model, recipe.tuning)
-        runner = ModelRunner(start.model, processes, recipe.precision, recipe.distributed)
-        if not low_rank:
-            start.fill(runner.model)
-    if processes.is_first:
-        write_start(folder.start, start)
-        folder.begin(recipe.to_json())
-        folder.note("start", processes=processes.size)
-    processes.wait()
-    return runner, budget
-
-
-def _checked_budget(recipe: Recipe, model: Any, processes: Processes) -> MemoryBudget:
-    """What a run of this model needs; refused where there is less."""
-    tuned = described_model(model.config)
-    tune(tuned, recipe.tuning)
+    start = described_start(recipe.model) if fresh else None
+    model = start.model if start is not None else empty_model(folder.start, recipe.model)
+    hollow = hollow_model(model.config)
+    for either in (model, hollow):
+        tune(either, recipe.tuning)
     budget = memory_budget(
-        tuned,
+        hollow,
         batch=recipe.batch,
         optimizer=recipe.optimizer,
         precision=recipe.precision,
@@ -162,7 +136,17 @@ def _checked_budget(recipe: Recipe, model: Any, processes: Processes) -> MemoryB
         processes=processes.size,
     )
     budget.check(processes)
-    return budget
+    with budget.exhaustion():
+        runner = ModelRunner(model, processes, recipe.precision, recipe.distributed)
+        if start is not None:
+            start.fill(runner.model)
+            fill_additions(runner.model, hollow)
+    if start is not None and processes.is_first:
+        write_start(folder.start, start)
+        folder.begin(recipe.to_json())
+        folder.note("start", processes=processes.size)
+    processes.wait()
+    return runner, budget
 
 
 def _trainer(

@@ -79,7 +79,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             part("stored-fsdp", 2, FSDP, "run.steps=1", *short, of=stored, measured=True),
             part("stored-fsdp", 2, FSDP, resume="changed", of=stored, measured=True),
             part("lora-one", 1, of=low_rank),
-            part("lora-fsdp", 2, FSDP, of=low_rank),
+            part("lora-fsdp", 2, FSDP, of=low_rank, measured=True),
         ]
     )
     return root
@@ -194,6 +194,20 @@ def test_no_process_holds_more_than_its_part_and_one_file(runs: Path) -> None:
         part, moments = (_stored_bytes(checkpoint / f"process-{rank}" / group) for group in ("weights", "optimizer"))
         assert 0.8 * part < measured["runner"] < part + largest < 0.8 * whole
         assert 0.8 * moments < measured["resume"] < moments + largest
+
+
+def test_low_rank_updates_are_put_on_a_part(runs: Path) -> None:
+    largest = max(path.stat().st_size for path in (runs / "model").glob("*.safetensors"))
+    checkpoint = runs / "lora-fsdp" / "run" / "checkpoints" / "step-00000002.0"
+    readers = [ShardReader(checkpoint / f"process-{rank}" / "weights") for rank in (0, 1)]
+    sizes = [{name: reader.spec(name).num_bytes for name in reader.names} for reader in readers]
+    updates = sum(size for part in sizes for name, size in part.items() if "lora_" in name)
+    whole = sum(map(sum, (part.values() for part in sizes)))
+    # FSDP pads the shorter part to the longer one; updates are drawn whole.
+    bound = max(sum(part.values()) for part in sizes) + updates + largest
+    assert bound < 0.9 * whole
+    for rank in (0, 1):
+        assert json.loads((runs / "lora-fsdp" / f"memory-{rank}.json").read_text())["runner"] < bound
 
 
 def test_a_new_model_is_drawn_module_by_module(runs: Path) -> None:
