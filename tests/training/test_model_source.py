@@ -12,6 +12,8 @@ from moesaic.model import conversion
 from moesaic.model.causal_lm import GPTMoEForCausalLM
 from moesaic.model.checkpoint import count_parameters
 from moesaic.model.config import GPTMoEConfig
+from moesaic.model.plain import load_plain
+from moesaic.model.quantized import parse_scheme
 from moesaic.model.upcycling import UpcycleOptions
 from moesaic.training.initial_weights import give_memory, is_described
 from moesaic.training.model_source import ModelConfig, empty_model, scratch_config, starting_model
@@ -117,6 +119,19 @@ def test_a_mixture_is_continued_from_a_folder_or_an_artifact(dense: Path, tmp_pa
     plain = starting_model(ModelConfig(start="continue", base=str(tmp_path / "moe")))
     torch.testing.assert_close(logits(plain.model), logits(expected))
     assert plain.origin.parent is None
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_a_quantized_artifact_is_continued_with_what_its_weights_stand_for(
+    dense: Path, tmp_path: Path, scheme: str
+) -> None:
+    options = UpcycleOptions(experts=2, experts_last=3, last=1)
+    conversion.upcycle(str(dense), tmp_path / "moe", options, dtype="float32")
+    conversion.quantize(tmp_path / "moe", tmp_path / scheme, parse_scheme(scheme))
+    start = starting_model(ModelConfig(start="continue", base=str(tmp_path / scheme)))
+    torch.testing.assert_close(logits(start.model), logits(load_plain(tmp_path / scheme)))
+    assert not hasattr(start.model.config, "quantization_config")
+    assert {parameter.dtype for parameter in start.model.parameters()} == {torch.float32}
 
 
 def test_what_was_kept_of_the_start_makes_the_same_model(dense: Path, tmp_path: Path) -> None:

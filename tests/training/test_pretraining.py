@@ -166,7 +166,7 @@ def test_a_dense_model_trains_without_routers(tmp_path: Path) -> None:
     ("settings", "said"),
     [
         (["batch.sequence_length=128"], "exceeds the model's context of 64"),
-        (["data.folder=x"], "lacks 'sources'"),
+        (["data.folder=x"], r"data\.sources is missing"),
         (["prepared.folder=x"], "here is text and prepared"),
         (["model.config.num_experts_per_layer=[0, 4, 4]"], "has 3 entries for 2 layers"),
         (["model.config.hidden_sizes=3"], r"model\.config\.hidden_sizes is no field"),
