@@ -8,16 +8,15 @@ import torch
 
 from moesaic.model.causal_lm import GPTMoEForCausalLM
 from moesaic.model.config import GPTMoEConfig
+from tests.training.tiny_run import one_thread
 from tests.training.tuning.tiny_encoder import write_encoder
 
 
 @pytest.fixture(autouse=True)
 def single_thread() -> Iterator[None]:
     """One thread: tiny tensors are slower on more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture

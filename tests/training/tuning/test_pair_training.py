@@ -20,6 +20,7 @@ from moesaic.errors import (
 from moesaic.training.tuning.pair_classifier import FACTS_NAME, PairClassifier, find_encoder
 from moesaic.training.tuning.pair_training import PairTrainingOptions, TrainedPairs, train_pairs
 from moesaic.training.tuning.text_pair import PairRelation, PairSplits, TextPair
+from tests.training.tiny_run import one_thread
 from tests.training.tuning.tiny_encoder import FILLERS, SUBJECTS
 
 
@@ -53,11 +54,8 @@ def options(encoder: Path) -> PairTrainingOptions:
 
 @pytest.fixture(scope="module")
 def trained(options: PairTrainingOptions) -> TrainedPairs:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    found = train_pairs(SPLITS, options)
-    torch.set_num_threads(before)
-    return found
+    with one_thread():
+        return train_pairs(SPLITS, options)
 
 
 def test_it_learns(trained: TrainedPairs) -> None:
