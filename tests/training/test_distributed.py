@@ -61,6 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stored = [item for item in SETTINGS if not item.startswith("model.config")]
     stored += ["model.start=continue", f"model.base={_stored_model(root / 'model')}", "run.steps=2"]
     low_rank = [*stored, "tuning.part=lora", "tuning.lora.rank=4"]
+    one_sided = [*stored, f"model.base={_stored_model(root / 'one-sided-model', (0, 2), preferred=0)}"]
     run_forked(
         [
             part("one", 1),
@@ -79,15 +80,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             part("stored-fsdp", 2, FSDP, "run.steps=1", *short, of=stored, measured=True),
             part("stored-fsdp", 2, FSDP, resume="changed", of=stored, measured=True),
             part("lora-one", 1, of=low_rank),
+            part("one-sided-one", 1, of=one_sided),
+            part("one-sided-divided", 2, DIVIDED, of=one_sided),
             part("lora-fsdp", 2, FSDP, of=low_rank, measured=True),
         ]
     )
     return root
 
 
-def _stored_model(folder: Path) -> Path:
-    """A mixture in many small files."""
-    model = tiny_model((0, 4, 0, 3))
+def _stored_model(folder: Path, experts: Sequence[int] = (0, 4, 0, 3), preferred: int | None = None) -> Path:
+    """A mixture in many small files; all tokens go to the preferred expert."""
+    model = tiny_model(experts)
+    for mixture in model.mixtures if preferred is not None else ():
+        mixture.gate.bias[preferred] = 1000.0
     tokenizer_of(folder)
     (folder / "config.json").write_text(json.dumps(model.config.to_dict()), encoding="utf-8")
     with ShardWriter(folder, max_shard_bytes=SHARD_BYTES, header_bytes=2**14) as writer:
@@ -163,6 +168,13 @@ def test_a_sharded_run_is_taken_up_by_one_process_and_then_by_two(runs: Path) ->
 def test_divided_experts_train_like_whole_ones(runs: Path, name: str) -> None:
     assert_alike(lines_of(runs / "even" / "run"), lines_of(runs / name / "run"))
     assert_same_weights(runs / "even", runs / name)
+
+
+def test_a_process_to_which_no_token_comes_takes_part(runs: Path) -> None:
+    one, two = (lines_of(runs / name / "run") for name in ("one-sided-one", "one-sided-divided"))
+    assert {tuple(line["experts"][0]["load"]) for line in two if "loss" in line} == {(1.0, 0.0)}
+    assert_alike(one, two)
+    assert_same_weights(runs / "one-sided-one", runs / "one-sided-divided")
 
 
 def test_each_process_stores_the_experts_that_it_holds(runs: Path) -> None:
