@@ -26,7 +26,7 @@ BATCH = BatchConfig(rows=8, micro_rows=4, sequence_length=32)
 
 def budget_of(model: Any, **tables: Any) -> MemoryBudget:
     """A budget in one process, AdamW and DDP unless the tables say otherwise."""
-    given = {
+    given: dict[str, Any] = {
         "batch": BATCH,
         "optimizer": OptimizerConfig(),
         "precision": PrecisionConfig(),
