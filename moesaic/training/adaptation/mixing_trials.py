@@ -5,6 +5,7 @@ held out: bits per byte on the stage's corpus and on general text, and on genera
 The points are kept in `mixing.json`: the same plan does not measure twice.
 """
 
+import shutil
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from moesaic.training.model_source import starting_model
 from moesaic.training.pretraining import pretrain
 from moesaic.training.processes import Processes
 from moesaic.training.recipe import Recipe
+from moesaic.training.run_folder import RunFolder
 from moesaic.training.run_options import OutputConfig
 
 __all__ = ["Watch", "choose_by_trials"]
@@ -66,6 +68,8 @@ def choose_by_trials(
         return {"general_before": before, "points": points}
 
     found = kept_result(recipe.config.folder / _RECORD, made_of, measure)
+    for trial in trials.values():  # metrics and plots stay; nothing begins with a trial's weights
+        shutil.rmtree(RunFolder(trial.run.folder).checkpoints, ignore_errors=True)
     return choose_ratio(
         [RatioPoint(*point) for point in found["points"]],
         general_before=found["general_before"],
@@ -80,7 +84,7 @@ def _trial(recipe: PlanRecipe, settings: StageSettings, ratio: float, steps: int
     warmup = min(steps, -(-steps * settings.warmup_steps // settings.steps))
     short = replace(settings, ratios=ratios, steps=steps, warmup_steps=warmup)
     made = recipe.stage_recipe(short, base=None)
-    folder = recipe.config.folder / "mixing" / f"{ratio:g}"
+    folder = recipe.config.folder / "mixing" / f"{ratio:g}-{steps}"
     return replace(made, run=replace(made.run, folder=folder), output=OutputConfig())
 
 

@@ -160,7 +160,9 @@ def test_short_runs_choose_the_mixture_under_the_budget(tmp_path: Path, monkeypa
     # From random weights everything gets better: the most of the field is best, and the budget binds nothing.
     assert adapted.mixing.general < adapted.mixing.limit
     made = sorted(path.name for path in (tmp_path / "plan/mixing").iterdir())
-    assert made == ["0.25", "0.5", "0.75"]
+    assert made == ["0.25-4", "0.5-4", "0.75-4"]
+    assert not list((tmp_path / "plan/mixing").glob("*/checkpoints"))
+    assert len(list((tmp_path / "plan/mixing").glob("*/metrics.jsonl"))) == 3
 
     def once(*_: object, **__: object) -> None:
         raise AssertionError("measured twice")
