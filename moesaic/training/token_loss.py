@@ -36,7 +36,7 @@ def consumed_loss(logits_BSV: torch.Tensor, targets_BS: torch.Tensor, scale: flo
         scale: factor of the loss, applied here so that the gradient needs no further pass.
     """
     flat = logits_BSV.reshape(-1, logits_BSV.shape[-1])
-    loss: torch.Tensor = _ConsumedLoss.apply(flat, targets_BS.reshape(-1).to(flat.device), scale)  # type: ignore[no-untyped-call]
+    loss: torch.Tensor = _ConsumedLoss.apply(flat, targets_BS.reshape(-1).to(flat.device), scale)
     return loss
 
 
