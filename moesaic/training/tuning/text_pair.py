@@ -1,7 +1,8 @@
 """Pairs of texts that belong together or do not, made out of a corpus without anyone labelling it.
 
     coherence   what follows a passage, against passages from elsewhere in its document, and from other documents
-    relevance   a heading, or a question, and the passage below it, against other passages of its document and of others
+    relevance   a heading and the passage that begins its section, or a question and the passage that answers it,
+                against other passages of the document and of others
 
 Passages of the same document are the hard half: they share its words and its subject, so that a model that tells them
 apart has to look at more than that. Zhang et al. and Yang et al. train rerankers for coherence and relevance so (Re3,
@@ -193,8 +194,11 @@ def _heading_pairs(
 ) -> Iterator[TextPair]:
     by_document = [_passages(document, options) for document in documents]
     for number, own in enumerate(by_document):
+        above: tuple[str, ...] = ()
         for passage in own:
-            if not passage.headings:
+            # Only what begins a section is surely about its heading; further on a long one leads away from it.
+            begins, above = passage.headings != above, passage.headings
+            if not begins or not passage.headings:
                 continue
             asked = " > ".join(passage.headings)
             elsewhere = [other for other in own if not other.is_below(passage.headings)]

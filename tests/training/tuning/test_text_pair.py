@@ -73,6 +73,19 @@ def test_headings_belong_to_their_passages_and_are_not_in_them() -> None:
     assert any("other" in pair.second for pair in pairs)
 
 
+def test_a_heading_belongs_to_the_beginning_of_its_section_alone() -> None:
+    more = "\n\n".join(
+        f"Thing {number} has nothing to do with what stands above it, or so it seems." for number in range(5)
+    )
+    text = f"# Pump\n\nIt moves water.\n\n{more}\n\n# Motor\n\nIt turns the wheel."
+    pairs = relevance_pairs([markdown(text), markdown(text, "other.md")], options=OPTIONS)
+    belonging = {(pair.first, pair.second) for pair in pairs if pair.belongs}
+    assert belonging == {("Pump", "It moves water."), ("Motor", "It turns the wheel.")}
+    # What follows is no counterexample to "Pump" either, but it is one to "Motor".
+    assert {pair.second for pair in pairs if not pair.belongs and pair.first == "Pump"} == {"It turns the wheel."}
+    assert all(not pair.second.startswith("Thing") or pair.first == "Motor" for pair in pairs)
+
+
 def test_a_heading_that_another_document_has_too_gives_no_counterexample() -> None:
     documents = [markdown(f"# Valve\n\nIt holds water back {number}.", f"d{number}") for number in range(5)]
     assert all(pair.belongs for pair in relevance_pairs(documents, options=OPTIONS))
