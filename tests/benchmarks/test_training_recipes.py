@@ -1,4 +1,4 @@
-"""Every recipe in recipes/ that ends with an artifact is read as its command reads it: known keys, tables that agree."""
+"""Every recipe that ends with an artifact is read as its command reads it: known keys, tables that agree."""
 
 from pathlib import Path
 

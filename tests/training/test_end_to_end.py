@@ -160,7 +160,7 @@ def test_a_refresh_turns_a_running_server_and_a_damaged_candidate_does_not(
             assert weights.name in refusal(3, "refresh", "refresh-third.toml", "--server", target)
             assert served_digest(client) == second
             assert said(client)
-    verbs = [event.verb for event in ModelRegistry.open("build/registry").history()]
+    verbs = [event.verb for event in ModelRegistry.open(Path("build/registry")).history()]
     assert verbs[0] == verbs[-2] == RegistryVerb.PUBLISHED
     assert verbs[-1] == RegistryVerb.SERVED
 
@@ -175,7 +175,7 @@ def followed_server(registry: str, target: str) -> Iterator[None]:
     settings = {"engine": {"max_num_seqs": 4, "max_num_batched_tokens": 64, "kv_cache_bytes": 32 * 2**20}}
     write_tables(Path("moesaic.toml"), settings)
     installed = Path(sys.executable).with_name("moesaic")
-    words = [installed, "serve", "--model", registry, "--listen", target, "--config", "moesaic.toml"]
+    words = [str(installed), "serve", "--model", registry, "--listen", target, "--config", "moesaic.toml"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
         try:
             assert server.stdout is not None

@@ -38,9 +38,9 @@ def test_value_and_gradients_are_those_of_cross_entropy(
     consumed = consumed_loss(x_BSD @ weight_VD.T, targets_BS, 0.25)
     consumed.backward()
     assert consumed.item() == pytest.approx(plain.item(), rel=1e-5)
-    tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 2e-2, "atol": 2e-2}
+    rtol, atol = (1e-5, 1e-6) if dtype == torch.float32 else (2e-2, 2e-2)
     for found, wanted in zip(gradients(x_BSD, weight_VD), expected, strict=True):
-        torch.testing.assert_close(found, wanted, **tolerance)
+        torch.testing.assert_close(found, wanted, rtol=rtol, atol=atol)
 
 
 def test_what_is_done_to_the_loss_afterwards_is_in_the_gradient() -> None:

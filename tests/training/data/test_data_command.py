@@ -122,11 +122,12 @@ def test_a_quality_classifier_is_trained_kept_and_applied(tmp_path: Path) -> Non
     assert len(found) < 100
     assert sum(text.isascii() for text in found) / len(found) > 3 * 20 / 200
 
-    for words, error in (
+    wrong: list[tuple[tuple[object, ...], type[Exception]]] = [
         ((*train, "--to", tmp_path / "quality.bin"), InputError),
         (("train-quality", tmp_path / "raw.jsonl", "--curated", classifier, "--to", classifier), RecipeError),
-    ):
-        outcome = CliRunner().invoke(app, list(map(str, words)))
+    ]
+    for given, error in wrong:
+        outcome = CliRunner().invoke(app, list(map(str, given)))
         assert isinstance(outcome.exception, error), outcome.output
 
 

@@ -21,8 +21,8 @@ from moesaic.training.run_folder import RunFolder
 from moesaic.training.run_options import BatchConfig, DistributedConfig, PrecisionConfig, RunConfig
 from moesaic.training.schedule import ScheduleConfig
 from moesaic.training.spike_guard import GuardConfig, SpikeGuard
-from moesaic.training.trainer import Trainer, TrainerOptions
 from moesaic.training.token_loss import summed_loss
+from moesaic.training.trainer import Trainer, TrainerOptions
 from moesaic.training.tuning.conversation import Conversation, Message, Role
 from moesaic.training.tuning.example_recipe import ExampleOptions, example_source, write_examples
 from moesaic.training.tuning.low_rank import LowRankOptions, MergedWeights
