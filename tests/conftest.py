@@ -16,9 +16,6 @@ from hypothesis import settings
 from tests.environment import clean_environment
 from tests.network import LoopbackOnly
 
-ENGINE_TIMEOUT_S = 600
-"""Longest time of one engine test: the first of them also waits for the engine to load."""
-
 # No deadline per example: the machine may be shared. `thorough` is for a night, or for hunting one failure.
 settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
@@ -28,9 +25,14 @@ _guard = LoopbackOnly()
 _cache_folder = tempfile.TemporaryDirectory(prefix="moesaic-tests-", ignore_cleanup_errors=True)
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--gpu` shows this machine's GPU to the tests; without it all of them compute on the CPU, as in CI."""
+    parser.addoption("--gpu", action="store_true", help="let tests see the GPU; for `-m gpu`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Close the outside world before anything is imported."""
-    environment = clean_environment(dict(os.environ), _cache_folder.name)
+    environment = clean_environment(dict(os.environ), _cache_folder.name, gpu=config.getoption("--gpu"))
     os.environ.clear()
     os.environ.update(environment)
     _guard.install()
@@ -40,13 +42,6 @@ def pytest_unconfigure() -> None:
     """Open it again; the process may go on after the tests."""
     _guard.remove()
     _cache_folder.cleanup()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give engine tests time to load a model, unless they say how long they need."""
-    for item in items:
-        if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(ENGINE_TIMEOUT_S))
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,11 @@ _REMOVED_PREFIXES = ("MOESAIC_", "HF_HUB_CACHE", "TRANSFORMERS_")
 _REMOVED_SUFFIXES = ("_PROXY", "_proxy")
 
 
-def clean_environment(environment: dict[str, str], cache_folder: str) -> dict[str, str]:
-    """Return `environment` without what would make tests differ between machines, and with caches in `cache_folder`."""
+def clean_environment(environment: dict[str, str], cache_folder: str, *, gpu: bool = False) -> dict[str, str]:
+    """Return `environment` without what would make tests differ between machines, and with caches in `cache_folder`.
+
+    Only tests that are about GPUs see one.
+    """
     kept = {
         name: value
         for name, value in environment.items()
@@ -31,4 +34,6 @@ def clean_environment(environment: dict[str, str], cache_folder: str) -> dict[st
         and not name.startswith(_REMOVED_PREFIXES)
         and not name.endswith(_REMOVED_SUFFIXES)
     }
+    if not gpu:
+        kept["CUDA_VISIBLE_DEVICES"] = ""
     return kept | _FIXED_ENVIRONMENT | {"XDG_CACHE_HOME": cache_folder, "HF_HOME": os.path.join(cache_folder, "hub")}

@@ -16,6 +16,9 @@ chat_model.py         ChatMoesaic, a served model as a LangChain chat model
 chat_messages.py      LangChain's messages and those of the wire
 chat_request.py       what LangChain passes to a chat model, as a request
 structured_output.py  answers that are values of a schema
+tool_calling.py       ToolCallingChain, a model that calls functions until it has an answer
+token_activated.py    TokenActivatedChain, a model that asks tools in the middle of its text; call_markers.py: how
+tool_loop.py          what both share; tool_loop_options.py: their bounds; tool_answer.py: what comes out
 embeddings.py         MoesaicEmbeddings, a served encoder as LangChain embeddings
 served.py             how both reach their server
 blocking_client.py    an in-process client for code that cannot await
@@ -31,17 +34,27 @@ if TYPE_CHECKING:
     from moesaic.chains.embeddings import MoesaicEmbeddings
     from moesaic.chains.rag import RagChain
     from moesaic.chains.rag_options import Judge, RagMode, RagOptions
+    from moesaic.chains.token_activated import TokenActivatedChain
+    from moesaic.chains.tool_answer import Ending, ToolAnswer, ToolPart
+    from moesaic.chains.tool_calling import ToolCallingChain
+    from moesaic.chains.tool_loop_options import ToolLoopOptions
 
 __all__ = [
     "AnswerPart",
     "ChatMoesaic",
     "Citation",
     "CitedAnswer",
+    "Ending",
     "Judge",
     "MoesaicEmbeddings",
     "RagChain",
     "RagMode",
     "RagOptions",
+    "TokenActivatedChain",
+    "ToolAnswer",
+    "ToolCallingChain",
+    "ToolLoopOptions",
+    "ToolPart",
 ]
 
 _MODULES = {
@@ -50,6 +63,10 @@ _MODULES = {
     "embeddings": ("MoesaicEmbeddings",),
     "rag": ("RagChain",),
     "rag_options": ("Judge", "RagMode", "RagOptions"),
+    "token_activated": ("TokenActivatedChain",),
+    "tool_answer": ("Ending", "ToolAnswer", "ToolPart"),
+    "tool_calling": ("ToolCallingChain",),
+    "tool_loop_options": ("ToolLoopOptions",),
 }
 
 

@@ -15,9 +15,12 @@ from moesaic.cli import (
     doctor,
     generate,
     kb,
+    mcp,
     model,
     refresh,
     registry,
+    sandbox,
+    search,
     serve,
     tokenizer,
     train,
@@ -40,7 +43,9 @@ app = typer.Typer(
 )
 app.add_typer(model.app, name="model")
 app.add_typer(kb.app, name="kb")
+app.add_typer(mcp.app, name="mcp")
 app.add_typer(registry.app, name="registry")
+app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command("train")(train.train)
@@ -51,6 +56,8 @@ app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)
 app.command("ask")(ask.ask)
+app.command("search")(search.search)
+app.command("page")(search.page)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 

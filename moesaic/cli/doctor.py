@@ -3,7 +3,8 @@
 1. The light installation is enough: facts come from `/proc` and from the metadata of packages. Only `--measure` loads
    torch, and nothing ever loads vLLM or a model.
 2. Everything that is printed stands in the JSON too; the tables show a selection.
-3. "Possible" means that some engine computes the model here and that its weights fit into memory, not that it is fast.
+3. The sandbox's tiers are built and attacked, in processes of their own, which takes a second.
+4. "Possible" means that some engine computes the model here and that its weights fit into memory, not that it is fast.
 """
 
 import importlib.metadata
@@ -19,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moesaic.artifact import ModelArtifact
+from moesaic.cli.sandbox import probe_rows
 from moesaic.errors import MoesaicError
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def diagnose(folder: Path | None = None, *, measure: bool = False) -> dict[str, 
     from moesaic.server.engine.materialize import cached_copies, default_cache_folder
     from moesaic.server.engine.runtime import engine_environment
     from moesaic.server.engine.vllm_settings import VllmSettings
+    from moesaic.tools.sandbox import probe
 
     machine = Machine.detect()
     plans = {
@@ -88,6 +91,7 @@ def diagnose(folder: Path | None = None, *, measure: bool = False) -> dict[str, 
         "extras": _extras(bool(machine.gpus)),
         "advice": _advice(machine, plans),
         "artifact": opened,
+        "sandbox": probe().to_json(),
         "cache": {
             "folder": str(cache),
             "copies": [
@@ -203,6 +207,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         commands = f"{row['in_a_checkout']}\n{row['elsewhere']}" if row["missing"] else ""
         extras.add_row(row["name"], escape(", ".join(row["missing"])) or "nothing", escape(commands))
     console.print(extras)
+    console.print(_table("Sandbox for programs", probe_rows(report["sandbox"])))
     cache = report["cache"]
     copies = {Path(copy["folder"]).name[:12]: f"{copy['name']}, {_size(copy['bytes'])}" for copy in cache["copies"]}
     total = _size(sum(copy["bytes"] for copy in cache["copies"]))

@@ -12,6 +12,7 @@ from moesaic.errors import (
     MoesaicError,
     ServiceError,
     StorageError,
+    ToolError,
     TrainingError,
 )
 
@@ -26,6 +27,7 @@ EXIT_CODES: tuple[tuple[type[MoesaicError], int], ...] = (
     (KnowledgeBaseError, 7),
     (ServiceError, 8),
     (TrainingError, 9),
+    (ToolError, 10),
     (MoesaicError, 1),
 )
 """Exit code of each kind of error, first match wins; 0 is success, 130 an interruption."""

@@ -13,7 +13,7 @@ __all__ = ["refresh"]
 
 
 def refresh(
-    recipe: Annotated[Path, typer.Argument(help="A refresh in TOML, with [refresh] and [gate].")],
+    recipe: Annotated[Path, typer.Argument(help="A refresh in TOML, with \\[refresh] and \\[gate].")],
     server: Annotated[
         str | None,
         typer.Option(metavar="ADDR", help="The server that follows the registry; waits until it serves the version."),

@@ -23,7 +23,8 @@ def expert_load(index_T: torch.Tensor, num_experts: int, mask_T: torch.Tensor | 
     index_T = index_T.reshape(-1)
     if mask_T is not None:
         index_T = index_T[mask_T.reshape(-1).bool()]
-    return torch.bincount(index_T, minlength=num_experts).float()
+    # Not `bincount`, which has to look at the largest index first: on a GPU that waits for all that was asked before.
+    return (index_T[:, None] == torch.arange(num_experts, device=index_T.device)).sum(dim=0).float()
 
 
 def load_balancing_loss(z_TE: torch.Tensor, index_T: torch.Tensor, mask_T: torch.Tensor | None = None) -> torch.Tensor:

@@ -1,11 +1,13 @@
 """`DiscoveryService`: what a server is, what it serves, how busy it is."""
 
+import asyncio
 import re
 
 import moesaic
 from moesaic import v1
 from moesaic.server.conversation import has_chat_template
 from moesaic.server.inference import InferenceService
+from moesaic.server.sandbox_tier import sandbox_tier
 from moesaic.server.wire import capabilities_to_wire
 
 __all__ = ["DiscoveryService"]
@@ -45,6 +47,7 @@ class DiscoveryService:
             ),
             embedder="" if embedder is None else embedder.name,
             embedding_dimension=0 if embedder is None else embedder.dimension,
+            sandbox_tier=await asyncio.to_thread(sandbox_tier),
         )
 
     async def get_model_info(self, request: v1.GetModelInfoRequest) -> v1.GetModelInfoResponse:

@@ -24,30 +24,30 @@ class ExpertHealth:
 
     def __init__(self, model: Any) -> None:
         self._gates = [mixture.gate for mixture in getattr(model, "mixtures", ())]
-        self._loads: list[torch.Tensor] = [torch.zeros(gate.num_experts) for gate in self._gates]
-        self._entropy = torch.zeros(len(self._gates))
-        self._top = torch.zeros(len(self._gates))
-        self._tokens = torch.zeros(())
+        self._sizes = [1, len(self._gates), len(self._gates), *(gate.num_experts for gate in self._gates)]
+        self._sums: torch.Tensor | None = None
+        """Tokens, entropies, confidences and loads in one row, where the model computes: asking a GPU waits for it."""
+        self._tokens, self._entropy, self._top, *self._loads = torch.zeros(sum(self._sizes)).split(self._sizes)
 
     @torch.no_grad()
     def add(self, router_logits: Sequence[torch.Tensor], batch: Batch) -> None:
         """Add a micro-batch; `router_logits[i]` is [T, E], padding does not count."""
         mask_T = token_mask(batch)
-        self._tokens += mask_T.sum().cpu()
-        for layer, (gate, z_TE) in enumerate(zip(self._gates, router_logits, strict=True)):
-            z_TE = real_tokens(z_TE, mask_T).float()
-            self._loads[layer] += expert_load(gate.select(z_TE), z_TE.shape[-1]).cpu()
+        loads, entropies, tops = [], [], []
+        for gate, logits_TE in zip(self._gates, router_logits, strict=True):
+            z_TE = real_tokens(logits_TE, mask_T).float()
+            loads.append(expert_load(gate.select(z_TE), z_TE.shape[-1]))
             logp_TE = torch.log_softmax(z_TE, dim=-1)
-            self._entropy[layer] += -(logp_TE.exp() * logp_TE).sum().cpu()
-            self._top[layer] += logp_TE.max(dim=-1).values.exp().sum().cpu()
+            entropies.append(-(logp_TE.exp() * logp_TE).sum())
+            tops.append(logp_TE.max(dim=-1).values.exp().sum())
+        tokens = torch.full_like(tops[0], int(mask_T.sum()))
+        sums = torch.cat([tokens[None], torch.stack(entropies), torch.stack(tops), *loads])
+        self._sums = sums if self._sums is None else self._sums + sums
 
     def reduce(self, processes: Processes) -> None:
-        """Sum over all processes."""
-        flat = torch.cat([self._tokens[None], self._entropy, self._top, *self._loads])
-        count = len(self._gates)
-        sizes = [1, count, count, *(len(load_E) for load_E in self._loads)]
-        tokens, self._entropy, self._top, *loads = processes.summed(flat).float().split(sizes)
-        self._tokens, self._loads = tokens[0], list(loads)
+        """Sum over all processes; the figures are there from then on."""
+        flat = torch.zeros(sum(self._sizes)) if self._sums is None else self._sums.cpu()
+        self._tokens, self._entropy, self._top, *self._loads = processes.summed(flat).float().split(self._sizes)
 
     @property
     def loads(self) -> list[torch.Tensor]:

@@ -47,10 +47,10 @@ def _drawn(path: Path, draw: Any) -> Path:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            f"plots need matplotlib, which is not installed ({error}): pip install 'moesaic[train]', or leave "
-            "run.plot_every at 0"
+            f"plots need matplotlib, which is not installed ({error}): pip install 'moesaic[train]', and give the same "
+            "command again, which trains nothing twice"
         ) from error
-    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    figure = Figure(figsize=_SIZE_INCHES)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     draw(axes)

@@ -93,9 +93,9 @@ def pretrain(
             figures = trainer.train()
         artifacts: list[ModelArtifact] = []
         if processes.is_first:
-            draw_plots(folder.measured(), folder.plots)
             if recipe.output.folder is not None:
                 artifacts = _written(recipe, folder, figures, progress)
+            draw_plots(folder.measured(), folder.plots)
             folder.note("end", step=trainer.step)
         processes.wait()
     return Outcome(steps=trainer.step, resumed_at=resumed_at, figures=figures, artifacts=tuple(artifacts))

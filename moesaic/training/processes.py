@@ -69,7 +69,7 @@ def joined_processes() -> Iterator[Processes]:
     """The processes that torchrun started, joined for the block; a single one without torchrun.
 
     Raises:
-        RecipeError: the environment has only some of torchrun's variables.
+        RecipeError: the environment has only some of torchrun's variables, or there are fewer GPUs than processes.
     """
     given = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name in os.environ]
     if "WORLD_SIZE" not in os.environ or os.environ["WORLD_SIZE"] == "1":
@@ -79,9 +79,20 @@ def joined_processes() -> Iterator[Processes]:
         raise RecipeError(f"of torchrun's variables only {', '.join(given)} are set: start the run with torchrun")
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(_own_gpu(int(os.environ.get("LOCAL_RANK", "0"))))
     dist.init_process_group(backend, timeout=_TIMEOUT)
     try:
         yield Processes(rank=dist.get_rank(), size=dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+def _own_gpu(place: int) -> int:
+    """The GPU of the process that is `place`-th on this machine: each has one to itself, or NCCL waits for ever."""
+    count = torch.cuda.device_count()
+    if place >= count:
+        raise RecipeError(
+            f"process {place} of this machine has no GPU of its own, there are {count}: start torchrun with "
+            f"--nproc-per-node={count}, or set CUDA_VISIBLE_DEVICES='' to train on the CPU"
+        )
+    return place

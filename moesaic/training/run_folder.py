@@ -62,7 +62,7 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise RunBusyError(
-                    f"another process is training in {self.path}: wait for it, or choose another run.folder"
+                    f"another process is training in {self.path}: wait for it, or choose another folder"
                 ) from error
             for lines in (self.metrics, self.events):
                 _cut_torn_line(lines)

@@ -12,8 +12,8 @@ from moesaic.training.batch import IGNORED
 
 __all__ = ["consumed_loss", "summed_loss"]
 
-_ROW_BYTES = 2**22
-"""What is exponentiated at a time, fp32: it should stay in a core's cache."""
+_ROW_BYTES = {"cpu": 2**22, "cuda": 2**28}
+"""What is exponentiated at a time, fp32: it should stay in a core's cache; on a GPU, be many rows and little memory."""
 
 
 def summed_loss(logits_BSV: torch.Tensor, targets_BS: torch.Tensor) -> torch.Tensor:
@@ -44,9 +44,7 @@ class _ConsumedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_NV: torch.Tensor, targets_N: torch.Tensor, scale: float) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float32, device=logits_NV.device)
-        rows = max(1, _ROW_BYTES // (4 * logits_NV.shape[-1]))
-        # On a GPU one pass over everything is as good, and launches less.
-        rows = rows if logits_NV.device.type == "cpu" else len(logits_NV)
+        rows = max(1, _ROW_BYTES[logits_NV.device.type] // (4 * logits_NV.shape[-1]))
         for part_NV, part_N in zip(logits_NV.split(rows), targets_N.split(rows), strict=True):
             total += _differentiate(part_NV, part_N, scale)
         ctx.gradient_NV = logits_NV

@@ -21,6 +21,7 @@ from moesaic.v1.discovery_pb2 import (
     GetServerInfoRequest,
     GetServerInfoResponse,
     Limits,
+    SandboxTier,
 )
 from moesaic.v1.generation_pb2 import (
     Choices,
@@ -111,6 +112,7 @@ __all__ = [
     "Limits",
     "Role",
     "SamplingParameters",
+    "SandboxTier",
     "Score",
     "ScoreRequest",
     "ScoreResponse",

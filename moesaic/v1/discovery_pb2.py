@@ -24,29 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amoesaic/v1/discovery.proto\x12\nmoesaic.v1\"\x16\n\x14GetServerInfoRequest\"\xd5\x01\n\x15GetServerInfoResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12,\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0e\x32\x16.moesaic.v1.Capability\x12\"\n\x06limits\x18\x05 \x01(\x0b\x32\x12.moesaic.v1.Limits\x12\x10\n\x08\x65mbedder\x18\x06 \x01(\t\x12\x1b\n\x13\x65mbedding_dimension\x18\x07 \x01(\r\"\xa2\x01\n\x06Limits\x12\x16\n\x0e\x63ontext_length\x18\x01 \x01(\r\x12\x12\n\nvocab_size\x18\x02 \x01(\r\x12\r\n\x05max_n\x18\x03 \x01(\r\x12\x14\n\x0cmax_logprobs\x18\x04 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\r\x12\x11\n\tmax_batch\x18\x06 \x01(\r\x12\x19\n\x11max_open_requests\x18\x07 \x01(\r\"$\n\x13GetModelInfoRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x91\x02\n\x14GetModelInfoResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0eweight_version\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x14\n\x0cquantization\x18\x04 \x01(\t\x12\x18\n\x10parameters_total\x18\x05 \x01(\x04\x12\x19\n\x11parameters_active\x18\x06 \x01(\x04\x12\x16\n\x0e\x63ontext_length\x18\x07 \x01(\r\x12\x12\n\nvocab_size\x18\x08 \x01(\r\x12\x19\n\x11\x65xperts_per_layer\x18\t \x03(\r\x12\x19\n\x11has_chat_template\x18\n \x01(\x08\x12\x0f\n\x07licence\x18\x0b \x01(\t\"\x10\n\x0eGetLoadRequest\"_\n\x0fGetLoadResponse\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x16\n\x0ekv_cache_usage\x18\x03 \x01(\x01\x12\x12\n\nopen_calls\x18\x04 \x01(\r*\x9d\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41PABILITY_GENERATE\x10\x01\x12\x15\n\x11\x43\x41PABILITY_STREAM\x10\x02\x12\x14\n\x10\x43\x41PABILITY_SCORE\x10\x03\x12\x14\n\x10\x43\x41PABILITY_EMBED\x10\x04\x12\x1a\n\x16\x43\x41PABILITY_CONSTRAINTS\x10\x05\x12\x13\n\x0f\x43\x41PABILITY_SEED\x10\x06\x12\x17\n\x13\x43\x41PABILITY_LOGPROBS\x10\x07\x12\x17\n\x13\x43\x41PABILITY_BATCHING\x10\x08\x12\x1b\n\x17\x43\x41PABILITY_PREFIX_CACHE\x10\t\x12\x17\n\x13\x43\x41PABILITY_PRIORITY\x10\n2\xff\x01\n\x10\x44iscoveryService\x12T\n\rGetServerInfo\x12 .moesaic.v1.GetServerInfoRequest\x1a!.moesaic.v1.GetServerInfoResponse\x12Q\n\x0cGetModelInfo\x12\x1f.moesaic.v1.GetModelInfoRequest\x1a .moesaic.v1.GetModelInfoResponse\x12\x42\n\x07GetLoad\x12\x1a.moesaic.v1.GetLoadRequest\x1a\x1b.moesaic.v1.GetLoadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amoesaic/v1/discovery.proto\x12\nmoesaic.v1\"\x16\n\x14GetServerInfoRequest\"\x84\x02\n\x15GetServerInfoResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12,\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0e\x32\x16.moesaic.v1.Capability\x12\"\n\x06limits\x18\x05 \x01(\x0b\x32\x12.moesaic.v1.Limits\x12\x10\n\x08\x65mbedder\x18\x06 \x01(\t\x12\x1b\n\x13\x65mbedding_dimension\x18\x07 \x01(\r\x12-\n\x0csandbox_tier\x18\x08 \x01(\x0e\x32\x17.moesaic.v1.SandboxTier\"\xa2\x01\n\x06Limits\x12\x16\n\x0e\x63ontext_length\x18\x01 \x01(\r\x12\x12\n\nvocab_size\x18\x02 \x01(\r\x12\r\n\x05max_n\x18\x03 \x01(\r\x12\x14\n\x0cmax_logprobs\x18\x04 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\r\x12\x11\n\tmax_batch\x18\x06 \x01(\r\x12\x19\n\x11max_open_requests\x18\x07 \x01(\r\"$\n\x13GetModelInfoRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x91\x02\n\x14GetModelInfoResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0eweight_version\x18\x02 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x14\n\x0cquantization\x18\x04 \x01(\t\x12\x18\n\x10parameters_total\x18\x05 \x01(\x04\x12\x19\n\x11parameters_active\x18\x06 \x01(\x04\x12\x16\n\x0e\x63ontext_length\x18\x07 \x01(\r\x12\x12\n\nvocab_size\x18\x08 \x01(\r\x12\x19\n\x11\x65xperts_per_layer\x18\t \x03(\r\x12\x19\n\x11has_chat_template\x18\n \x01(\x08\x12\x0f\n\x07licence\x18\x0b \x01(\t\"\x10\n\x0eGetLoadRequest\"_\n\x0fGetLoadResponse\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x16\n\x0ekv_cache_usage\x18\x03 \x01(\x01\x12\x12\n\nopen_calls\x18\x04 \x01(\r*y\n\x0bSandboxTier\x12\x1c\n\x18SANDBOX_TIER_UNSPECIFIED\x10\x00\x12\x15\n\x11SANDBOX_TIER_NONE\x10\x01\x12\x1b\n\x17SANDBOX_TIER_NAMESPACES\x10\x02\x12\x18\n\x14SANDBOX_TIER_SECCOMP\x10\x03*\x9d\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41PABILITY_GENERATE\x10\x01\x12\x15\n\x11\x43\x41PABILITY_STREAM\x10\x02\x12\x14\n\x10\x43\x41PABILITY_SCORE\x10\x03\x12\x14\n\x10\x43\x41PABILITY_EMBED\x10\x04\x12\x1a\n\x16\x43\x41PABILITY_CONSTRAINTS\x10\x05\x12\x13\n\x0f\x43\x41PABILITY_SEED\x10\x06\x12\x17\n\x13\x43\x41PABILITY_LOGPROBS\x10\x07\x12\x17\n\x13\x43\x41PABILITY_BATCHING\x10\x08\x12\x1b\n\x17\x43\x41PABILITY_PREFIX_CACHE\x10\t\x12\x17\n\x13\x43\x41PABILITY_PRIORITY\x10\n2\xff\x01\n\x10\x44iscoveryService\x12T\n\rGetServerInfo\x12 .moesaic.v1.GetServerInfoRequest\x1a!.moesaic.v1.GetServerInfoResponse\x12Q\n\x0cGetModelInfo\x12\x1f.moesaic.v1.GetModelInfoRequest\x1a .moesaic.v1.GetModelInfoResponse\x12\x42\n\x07GetLoad\x12\x1a.moesaic.v1.GetLoadRequest\x1a\x1b.moesaic.v1.GetLoadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moesaic.v1.discovery_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CAPABILITY']._serialized_start=877
-  _globals['_CAPABILITY']._serialized_end=1162
+  _globals['_SANDBOXTIER']._serialized_start=923
+  _globals['_SANDBOXTIER']._serialized_end=1044
+  _globals['_CAPABILITY']._serialized_start=1047
+  _globals['_CAPABILITY']._serialized_end=1332
   _globals['_GETSERVERINFOREQUEST']._serialized_start=42
   _globals['_GETSERVERINFOREQUEST']._serialized_end=64
   _globals['_GETSERVERINFORESPONSE']._serialized_start=67
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=280
-  _globals['_LIMITS']._serialized_start=283
-  _globals['_LIMITS']._serialized_end=445
-  _globals['_GETMODELINFOREQUEST']._serialized_start=447
-  _globals['_GETMODELINFOREQUEST']._serialized_end=483
-  _globals['_GETMODELINFORESPONSE']._serialized_start=486
-  _globals['_GETMODELINFORESPONSE']._serialized_end=759
-  _globals['_GETLOADREQUEST']._serialized_start=761
-  _globals['_GETLOADREQUEST']._serialized_end=777
-  _globals['_GETLOADRESPONSE']._serialized_start=779
-  _globals['_GETLOADRESPONSE']._serialized_end=874
-  _globals['_DISCOVERYSERVICE']._serialized_start=1165
-  _globals['_DISCOVERYSERVICE']._serialized_end=1420
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=327
+  _globals['_LIMITS']._serialized_start=330
+  _globals['_LIMITS']._serialized_end=492
+  _globals['_GETMODELINFOREQUEST']._serialized_start=494
+  _globals['_GETMODELINFOREQUEST']._serialized_end=530
+  _globals['_GETMODELINFORESPONSE']._serialized_start=533
+  _globals['_GETMODELINFORESPONSE']._serialized_end=806
+  _globals['_GETLOADREQUEST']._serialized_start=808
+  _globals['_GETLOADREQUEST']._serialized_end=824
+  _globals['_GETLOADRESPONSE']._serialized_start=826
+  _globals['_GETLOADRESPONSE']._serialized_end=921
+  _globals['_DISCOVERYSERVICE']._serialized_start=1335
+  _globals['_DISCOVERYSERVICE']._serialized_end=1590
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SandboxTier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SANDBOX_TIER_UNSPECIFIED: _ClassVar[SandboxTier]
+    SANDBOX_TIER_NONE: _ClassVar[SandboxTier]
+    SANDBOX_TIER_NAMESPACES: _ClassVar[SandboxTier]
+    SANDBOX_TIER_SECCOMP: _ClassVar[SandboxTier]
+
 class Capability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CAPABILITY_UNSPECIFIED: _ClassVar[Capability]
@@ -20,6 +27,10 @@ class Capability(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAPABILITY_BATCHING: _ClassVar[Capability]
     CAPABILITY_PREFIX_CACHE: _ClassVar[Capability]
     CAPABILITY_PRIORITY: _ClassVar[Capability]
+SANDBOX_TIER_UNSPECIFIED: SandboxTier
+SANDBOX_TIER_NONE: SandboxTier
+SANDBOX_TIER_NAMESPACES: SandboxTier
+SANDBOX_TIER_SECCOMP: SandboxTier
 CAPABILITY_UNSPECIFIED: Capability
 CAPABILITY_GENERATE: Capability
 CAPABILITY_STREAM: Capability
@@ -37,7 +48,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("server_version", "api_version", "engine", "capabilities", "limits", "embedder", "embedding_dimension")
+    __slots__ = ("server_version", "api_version", "engine", "capabilities", "limits", "embedder", "embedding_dimension", "sandbox_tier")
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     API_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +56,7 @@ class GetServerInfoResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDER_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    SANDBOX_TIER_FIELD_NUMBER: _ClassVar[int]
     server_version: str
     api_version: str
     engine: str
@@ -52,7 +64,8 @@ class GetServerInfoResponse(_message.Message):
     limits: Limits
     embedder: str
     embedding_dimension: int
-    def __init__(self, server_version: _Optional[str] = ..., api_version: _Optional[str] = ..., engine: _Optional[str] = ..., capabilities: _Optional[_Iterable[_Union[Capability, str]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., embedder: _Optional[str] = ..., embedding_dimension: _Optional[int] = ...) -> None: ...
+    sandbox_tier: SandboxTier
+    def __init__(self, server_version: _Optional[str] = ..., api_version: _Optional[str] = ..., engine: _Optional[str] = ..., capabilities: _Optional[_Iterable[_Union[Capability, str]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., embedder: _Optional[str] = ..., embedding_dimension: _Optional[int] = ..., sandbox_tier: _Optional[_Union[SandboxTier, str]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("context_length", "vocab_size", "max_n", "max_logprobs", "max_message_bytes", "max_batch", "max_open_requests")

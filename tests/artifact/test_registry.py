@@ -174,7 +174,7 @@ def test_a_killed_publication_leaves_a_sound_registry(
     folders = [str(artifact.folder) for artifact in artifacts]
     for round_ in range(4):
         process = subprocess.Popen([sys.executable, "-c", program, registry.folder, *folders])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60  # a Python has to start first
         seen = len(registry.history())
         while len(registry.history()) < seen + 2 + round_ and time.monotonic() < deadline:
             time.sleep(0.002)

@@ -78,7 +78,7 @@ def test_processes_that_commit_at_once(tmp_path: Path, overwrite: bool) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
 
-    results = [process.communicate(timeout=60)[0].strip() for process in processes]
+    results = [process.communicate(timeout=240)[0].strip() for process in processes]
     assert sorted(results) == (["won"] * 4 if overwrite else ["lost"] * 3 + ["won"])
     ModelArtifact.open(target).verify()
     weights = (target / "model.safetensors").read_text()

@@ -32,7 +32,7 @@ def test_a_killed_writer_leaves_the_target_and_the_next_one_cleans_up(tmp_path: 
         assert partial.is_dir()
 
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert partial.is_dir()
     ModelArtifact.open(target).verify()
     assert ModelArtifact.open(target) == old
@@ -68,7 +68,7 @@ def test_a_crash_anywhere_in_the_commit_leaves_one_whole_artifact(tmp_path: Path
     target = tmp_path / "model"
     build(target)
     process = run_python(CRASH, target, point)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == -9
     artifact = ModelArtifact.open(target)
     artifact.verify()
@@ -94,7 +94,7 @@ LIMITED = """if True:
 def test_a_file_that_outgrows_the_limit_keeps_the_old_artifact(tmp_path: Path) -> None:
     target = tmp_path / "model"
     old = build(target)
-    output = run_python(LIMITED, target, 1 << 16).communicate(timeout=60)[0]
+    output = run_python(LIMITED, target, 1 << 16).communicate(timeout=240)[0]
     assert f"no room for {target} (File too large) after 65,5" in output  # 64 KiB of weights, and the configuration
     assert "choose a folder on another disk" in output
     old.verify()

@@ -2,9 +2,12 @@
 
 import os
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import foreign_load
 from benchmarks.foreign_load import ForeignLoad, busy_seconds, process_seconds
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -21,10 +24,36 @@ def test_the_name_of_a_process_may_hold_anything() -> None:
     assert process_seconds(stat) == pytest.approx(5.0)
 
 
-def test_own_work_is_not_foreign() -> None:
-    own, foreign = ForeignLoad([os.getpid()]), ForeignLoad([])
-    start, begun = time.monotonic(), time.process_time()
+def test_own_work_is_not_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock and a /proc by hand: on a busy machine nothing is the same when it is read twice.
+    times, busy, own = [100.0], [50.0], {7: 5.0, 8: 1.0}
+
+    class Proc:
+        def __init__(self, path: str) -> None:
+            self._path = path
+
+        def read_text(self, encoding: str = "") -> str:
+            if self._path == "/proc/stat":
+                return f"cpu  {busy[0] * TICKS:.0f} 0 0 999 888 0 0 0\n"
+            process = int(self._path.split("/")[2])
+            return f"{process} (x) S 1 42 42 0 -1 0 0 0 0 0 {own[process] * TICKS:.0f} 0 0 0 20"
+
+    monkeypatch.setattr(foreign_load, "Path", Proc)
+    monkeypatch.setattr(foreign_load, "time", SimpleNamespace(monotonic=lambda: times[0]))
+    ours, everybody = ForeignLoad([7, 8]), ForeignLoad([])
+    times[0], busy[0], own[7], own[8] = 110.0, 63.0, 9.0, 4.0
+    assert everybody.cores() == pytest.approx(1.3)
+    assert ours.cores() == pytest.approx(0.6)
+    own[8] = 40.0  # ticks are counted at other moments there than here
+    assert ours.cores() == 0
+
+
+def test_this_machine_counts_our_work() -> None:
+    stat, own, begun = Path("/proc/stat"), Path("/proc/self/stat"), time.process_time()
+    before = busy_seconds(stat.read_text()), process_seconds(own.read_text())
     while time.process_time() < begun + 0.5:  # CPU time: on a busy machine it takes its while
         sum(range(1000))
-    worked = 0.5 / (time.monotonic() - start)
-    assert foreign.cores() - own.cores() == pytest.approx(worked, rel=0.2)
+    worked, taken = process_seconds(own.read_text()) - before[1], time.process_time() - begun
+    assert 0.4 < worked < taken + 0.1
+    # Others may have worked too, for as long as it pleases them.
+    assert busy_seconds(stat.read_text()) - before[0] > 0.4

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.load import Arrival, Load, prompts, steady_rate
+from moesaic.server.engine import ScriptedEngine
 
 
 def stepping(streams: int, steps: int, step_s: float, late: list[int], jitter: list[float]) -> list[list[Arrival]]:
@@ -52,5 +53,11 @@ def test_a_step_is_one_token_of_each_stream_or_one_prompt() -> None:
     prefill = Load(name="p", streams=4, prompt_tokens=512, new_tokens=1)
     assert (decode.step_tokens, decode.step_rows) == (8, 8)
     assert (prefill.step_tokens, prefill.step_rows) == (512, 1)
-    assert decode.warmed(16).new_tokens == 16
-    assert prefill.warmed(16).new_tokens == 1
+
+
+async def test_a_warm_up_runs_every_stream_and_needs_no_rate() -> None:
+    engine = ScriptedEngine(["word " * 40] * 8, context_length=4096)
+    await engine.start()
+    await Load(name="d", streams=8, prompt_tokens=4, new_tokens=64).warm_up(engine, range(32), 1)
+    await engine.stop()
+    assert [request.sampling.max_tokens for request in engine.requests] == [1] * 8

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import aiohttp
@@ -29,14 +30,15 @@ async def server() -> AsyncIterator[MoesaicServer]:
 async def test_engine_and_grpc_give_the_same_tokens(server: MoesaicServer) -> None:
     async with AsyncClient(server.target) as client:
         for way in (EngineWay(server.engine), GrpcWay(client, EngineWay(server.engine).front_end)):
+            began = time.perf_counter()
             outcome = await run_load(way, PROMPTS, 20)
             assert outcome.tokens_per_s > 0
             assert len(outcome.first_token_s) == 3
-            assert 0 < outcome.first_token_median_s < 10
+            assert 0 < outcome.first_token_median_s < time.perf_counter() - began
             assert outcome.front_end_cpu_s >= 0
 
 
-async def test_http_pieces_are_counted_by_their_token_ids(unused_tcp_port: int) -> None:
+async def test_http_pieces_are_counted_by_their_token_ids() -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         asked = await request.json()
         response = web.StreamResponse()
@@ -51,9 +53,10 @@ async def test_http_pieces_are_counted_by_their_token_ids(unused_tcp_port: int) 
     app.router.add_post("/v1/completions", answer)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()  # a port that was free a moment ago may be taken by now
     async with aiohttp.ClientSession() as session:
-        way = HttpWay(session, f"http://127.0.0.1:{unused_tcp_port}", "model", EngineWay(ScriptedEngine()).front_end)
+        base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        way = HttpWay(session, base, "model", EngineWay(ScriptedEngine()).front_end)
         assert (await run_load(way, PROMPTS, 5)).tokens_per_s > 0
     await runner.cleanup()
 

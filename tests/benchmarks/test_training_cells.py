@@ -11,7 +11,8 @@ import pytest
 from benchmarks import training, training_cells
 from benchmarks.training_cells import Cell, CellRunner, ResultStore
 
-# What stands in for a cell's process: it notes that it ran, how many did at once, and fails if it is told to.
+# What stands in for a cell's process: it notes that it ran, how many did at once, and fails if it is told to. Where it
+# is to meet others it waits until they have begun, however long they take to start.
 PROCESS = """
 import json, sys, time
 from pathlib import Path
@@ -20,8 +21,13 @@ plan = json.loads(Path(sys.argv[1]).read_text())
 cell, work = Cell(**plan["cell"]), Path(plan["work"])
 mark = work / f"running-{cell.variant}"
 mark.touch()
-time.sleep(0.4)
 beside = len(list(work.glob("running-*")))
+(work / f"begun-{cell.variant}").touch()
+ends = time.monotonic() + 60
+while not all((work / f"begun-{other}").exists() for other in cell.settings["meets"]) and time.monotonic() < ends:
+    time.sleep(0.01)
+time.sleep(0.4)
+beside = max(beside, len(list(work.glob("running-*"))))
 mark.unlink()
 if cell.settings.get("fails"):
     sys.exit("no luck")
@@ -31,7 +37,9 @@ ResultStore(work).write(cell, figures, seconds=0.1, versions={})
 
 
 def cell(variant: str, *, seed: int = 0, alone: bool = False, **settings: Any) -> Cell:
-    return Cell(experiment="test", variant=variant, seed=seed, alone=alone, settings={"value": 1} | settings)
+    return Cell(
+        experiment="test", variant=variant, seed=seed, alone=alone, settings={"value": 1, "meets": ()} | settings
+    )
 
 
 def runner(work: Path, notices: list[str]) -> CellRunner:
@@ -51,7 +59,7 @@ def figures(work: Path, wanted: Cell) -> Mapping[str, Any]:
 
 
 def test_cells_run_side_by_side_or_alone_and_once(tmp_path: Path) -> None:
-    cells, notices = [cell("a"), cell("b"), cell("c", alone=True)], list[str]()
+    cells, notices = [cell("a", meets="ab"), cell("b", meets="ab"), cell("c", alone=True)], list[str]()
     assert runner(tmp_path, notices).run(cells) == 3
     assert [figures(tmp_path, each)["threads"] for each in cells] == [1, 1, 2]
     assert figures(tmp_path, cells[2])["beside"] == 1

@@ -1,7 +1,6 @@
 """A small knowledge base without weights, and a chain over it with a scripted engine behind the services themselves."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from moesaic.retrieval import Document, KnowledgeBase, ScriptedEmbedder
 from moesaic.server import InferenceService, InProcessClient, ServedModel
 from moesaic.server.engine import ScriptedEngine, running
 
-__all__ = ["DOCUMENTS", "RagScene", "asking", "assert_exact", "made_base", "until"]
+__all__ = ["DOCUMENTS", "RagScene", "asking", "assert_exact", "made_base"]
 
 DOCUMENTS = {
     "pets": "The cat sleeps on the mat.\n\nDogs bark at night. A parrot lives for 60 years.",
@@ -56,12 +55,3 @@ def assert_exact(base: KnowledgeBase, answers: Iterable[CitedAnswer]) -> int:
             assert 0 <= citation.answer_start < citation.answer_end <= len(answer.answer)
             count += 1
     return count
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until something holds, ten seconds at most."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it does not come about")

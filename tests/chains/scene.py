@@ -18,14 +18,14 @@ class Scene(NamedTuple):
 
 
 def script(request: GenerateRequest) -> ScriptedReply:
-    """A sensible model that does not come to an end where it is asked for something endless."""
+    """A sensible model; asked for something endless it goes on for minutes, much longer than `until_idle` waits."""
     slow = "endless" in prompt_of(request)
-    return ScriptedReply(text=sensible(request) * (100 if slow else 1), token_delay_s=0.01 if slow else 0.0)
+    return ScriptedReply(text=sensible(request) * (100 if slow else 1), token_delay_s=0.1 if slow else 0.0)
 
 
 def until_idle(engine: ScriptedEngine) -> None:
     """Wait until the engine, which runs in another thread, computes nothing."""
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 30
     while engine.load().running:
         assert time.monotonic() < ends, "the engine still computes"
         time.sleep(0.005)

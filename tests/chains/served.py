@@ -31,11 +31,11 @@ def in_thread(serving: Callable[[], AbstractAsyncContextManager[str]]) -> Iterat
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(60)
         yield found["target"]
     finally:
         found["loop"].call_soon_threadsafe(done.set)
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 

@@ -22,8 +22,9 @@ from moesaic.errors import (
 )
 from moesaic.retrieval import Document, KnowledgeBase, ScriptedEmbedder
 from moesaic.server.engine import GenerateRequest, ScriptedEngine, ScriptedReply
-from tests.chains.rag_scene import DOCUMENTS, asking, assert_exact, made_base, until
+from tests.chains.rag_scene import DOCUMENTS, asking, assert_exact, made_base
 from tests.chains.served import served
+from tests.client.waiting import until
 
 
 @pytest.fixture
@@ -234,25 +235,25 @@ async def test_a_busy_engine_and_a_dead_one_are_no_answers(base: KnowledgeBase) 
             await scene.chain.ainvoke("Where does the cat sleep?")
         assert isinstance(failed.value, ModelError)
 
-    slow = ScriptedEngine(lambda request: ScriptedReply(text="1", delay_s=5), max_running=1, max_waiting=0)
+    slow = ScriptedEngine(lambda request: ScriptedReply(text="1", delay_s=600), max_running=1, max_waiting=0)
     async with asking(base, slow, judge="choice") as scene:
         first = asyncio.ensure_future(scene.chain.ainvoke("Where does the cat sleep?"))
-        await until(lambda: slow.load().running)
+        await until(lambda: slow.load().running == 1)
         with pytest.raises(EngineOverloadedError):
             await scene.chain.ainvoke("Where does the cat sleep?")
         first.cancel()
         await asyncio.wait([first])
-        await until(lambda: not slow.load().running)
+        await until(lambda: slow.load().running == 0)
 
 
 async def test_one_deadline_covers_all_steps(base: KnowledgeBase) -> None:
     def slow(request: GenerateRequest) -> ScriptedReply:
-        return ScriptedReply(text="1", delay_s=20)
+        return ScriptedReply(text="1", delay_s=600)
 
     async with asking(base, ScriptedEngine(slow), judge="choice", timeout_s=0.5) as scene:
         with pytest.raises(DeadlineExceededError):
             await scene.chain.ainvoke("Where does the cat sleep?")
-        await until(lambda: not scene.engine.load().running)
+        await until(lambda: scene.engine.load().running == 0)
     async with asking(base, timeout_s=1e-9) as scene:
         with pytest.raises(DeadlineExceededError, match="1e-09 s; allow more time"):
             await scene.chain.ainvoke("Where does the cat sleep?")

@@ -104,7 +104,7 @@ def test_retrieval_alone_needs_no_server(home: Path) -> None:
         (2, ("Where?", "--kb", "guide", "--token-file", "nowhere"), "cannot be read"),
         (2, ("Where?", "--kb", "guide", "--mode", "poetic"), "poetic"),
         (2, ("Where?", "--kb", "guide", "--model", "nowhere"), "no model folder"),
-        (8, ("Where?", "--kb", "guide", "--target", "127.0.0.1:1", "--timeout-s", 3), "127.0.0.1:1"),
+        (8, ("Where?", "--kb", "guide", "--target", "127.0.0.1:1", "--timeout-s", 60), "127.0.0.1:1"),
     ],
 )
 def test_what_goes_wrong_is_said(home: Path, code: int, words: tuple[object, ...], reason: str) -> None:

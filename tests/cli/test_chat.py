@@ -133,7 +133,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    def wait_for(self, text: str, *, within_s: float = 30.0) -> None:
+    def wait_for(self, text: str, *, within_s: float = 60.0) -> None:
         """Wait until `text` was shown after what was waited for before."""
         ends = time.monotonic() + within_s
         while text not in self.shown:
@@ -150,7 +150,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(target: str) -> Iterator[Terminal]:
-    found = Terminal("chat", "--target", target)
+    found = Terminal("chat", "--target", target, "--max-tokens", "4000")  # of a long answer: more than a minute
     yield found
     found.close()
 
@@ -173,7 +173,7 @@ def test_an_answer_can_be_stopped(engine: ScriptedEngine, terminal: Terminal) ->
     terminal.wait_for("You said two.")
     terminal.wait_for("> ")
     terminal.type("\x04")
-    assert terminal.process.wait(20) == 0
+    assert terminal.process.wait(60) == 0
     assert "user: long\nassistant: and so on" in prompts(engine)[2]
 
 
@@ -183,4 +183,4 @@ def test_a_failure_does_not_end_the_conversation(terminal: Terminal) -> None:
     terminal.wait_for("EngineDeadError")
     terminal.wait_for("> ")
     terminal.type("\x04")
-    assert terminal.process.wait(20) == 0
+    assert terminal.process.wait(60) == 0

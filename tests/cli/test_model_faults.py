@@ -122,7 +122,7 @@ def start(preparation: str, *words: object) -> "subprocess.Popen[str]":
 
 def test_a_full_disk_is_an_error_of_its_own_and_leaves_nothing(base: Path, tmp_path: Path) -> None:
     with start(_SMALL_FILES, "model", "upcycle", base, tmp_path / "out") as process:
-        stdout, stderr = process.communicate(timeout=100)
+        stdout, stderr = process.communicate(timeout=240)
     assert (process.returncode, stdout) == (4, "")
     message = " ".join(stderr.split())
     assert "StorageError" in message
@@ -140,7 +140,7 @@ def test_an_interrupted_conversion_leaves_nothing(base: Path, tmp_path: Path, nu
             assert process.stdout.readline() == "staged\n"
             assert list(tmp_path.glob(".out.partial-*"))
             process.send_signal(number)
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == (130 if number == signal.SIGINT else -number)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from moesaic.client.status import status_of
 from moesaic.errors import MoesaicError
 from moesaic.v1.inference_pb2_grpc import InferenceServiceServicer, add_InferenceServiceServicer_to_server
 
-__all__ = ["FakeServer", "Plain", "events", "serving"]
+__all__ = ["NEVER", "FakeServer", "Plain", "Step", "events", "serving"]
 
 
 class Plain(NamedTuple):
@@ -24,8 +24,11 @@ class Plain(NamedTuple):
     message: str = "from a proxy"
 
 
-Step = MoesaicError | Plain | float | Any
-"""What a call does next: fail, wait for some seconds, or give a message."""
+Step = MoesaicError | Plain | float | Callable[[], None] | Any
+"""What a call does next: fail, wait for some seconds, do something, or give a message."""
+
+NEVER = 300.0
+"""A wait that no test waits for."""
 
 
 class FakeServer(InferenceServiceServicer):
@@ -33,12 +36,14 @@ class FakeServer(InferenceServiceServicer):
 
     Attributes:
         metadata: what each call carried.
+        left_s: seconds that each call had until its deadline.
         cancelled: calls that the client gave up.
         open: calls that have not ended.
     """
 
     def __init__(self, *calls: Sequence[Step], last: Sequence[Step] = ()) -> None:
         self.metadata: list[dict[str, str]] = []
+        self.left_s: list[float] = []
         self.cancelled = 0
         self.open = 0
         self._calls = deque(calls)
@@ -58,6 +63,7 @@ class FakeServer(InferenceServiceServicer):
     async def _follow(self, context: Any) -> AsyncGenerator[Any, None]:
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
         self.metadata.append(metadata)
+        self.left_s.append(context.time_remaining())
         self.open += 1
         try:
             for step in self._calls.popleft() if self._calls else self._last:
@@ -67,6 +73,8 @@ class FakeServer(InferenceServiceServicer):
                     await context.abort(step.code, step.message)
                 elif isinstance(step, float):
                     await asyncio.sleep(step)
+                elif callable(step):
+                    step()
                 else:
                     yield step
         except (asyncio.CancelledError, GeneratorExit):  # while it waits, or while it writes

@@ -1,6 +1,7 @@
 """What one call does over its attempts, without a network."""
 
 import re
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -108,10 +109,16 @@ def test_a_deadline_that_has_passed_starts_nothing(timeout_s: float) -> None:
         call(timeout_s=timeout_s).remaining_s()
 
 
-def test_time_runs_out() -> None:
+def test_time_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("moesaic.client.call.time", SimpleNamespace(monotonic=lambda: now))
     some = call(timeout_s=5.0)
-    first = some.remaining_s()
-    assert 4.0 < some.remaining_s() < first <= 5.0
+    assert some.remaining_s() == 5.0
+    now += 4.5
+    assert some.remaining_s() == 0.5
+    now += 0.5
+    with pytest.raises(errors.DeadlineExceededError, match="within 5 s"):
+        some.remaining_s()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What every client does, over a real server and in process: one suite, so that nobody above knows the difference."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -14,10 +13,11 @@ from moesaic.retrieval import ScriptedEmbedder
 from moesaic.server import InProcessClient, MoesaicServer, ServerConfig
 from moesaic.server.engine import ScriptedEngine, ScriptedReply, running
 from tests.client.threaded_client import ThreadedClient
-from tests.client.waiting import until
+from tests.client.waiting import GROWING_S, until
 
 STOP = v1.FinishReason.FINISH_REASON_STOP
 ABORTED = v1.FinishReason.FINISH_REASON_ABORTED
+NEVER = 300.0  # seconds that no test waits for
 GREEN = "叶子是绿的 because of 🌿"
 
 WAYS: dict[str, Callable[[MoesaicServer], InferenceClient]] = {
@@ -135,13 +135,14 @@ async def test_discovery(scene: Scene) -> None:
     info = await scene.client.get_server_info(v1.GetServerInfoRequest())
     assert (info.api_version, info.limits.context_length) == ("moesaic.v1", 512)
     assert v1.Capability.CAPABILITY_EMBED in info.capabilities
+    assert info.sandbox_tier != v1.SandboxTier.SANDBOX_TIER_UNSPECIFIED
     model = await scene.client.get_model_info(v1.GetModelInfoRequest())
     assert (model.model, model.has_chat_template) == ("tiny", True)
     load = await scene.client.get_load(v1.GetLoadRequest())
     assert (load.running, load.waiting) == (0, 0)
 
 
-@pytest.mark.parametrize("replies", [[ScriptedReply(text=GREEN, token_delay_s=0.05)]], indirect=True, ids=["slow"])
+@pytest.mark.parametrize("replies", [[ScriptedReply(text=GREEN, token_delay_s=NEVER)]], indirect=True, ids=["slow"])
 async def test_abort(scene: Scene) -> None:
     request = prompt()
     request.request_id = "mine"
@@ -176,12 +177,16 @@ async def test_an_unknown_model(scene: Scene) -> None:
     assert (raised.value.kind, raised.value.name) == ("model", "big")
 
 
-@pytest.mark.parametrize("replies", [[ScriptedReply(delay_s=30.0)]], indirect=True, ids=["slow"])
+@pytest.mark.parametrize("replies", [[ScriptedReply(delay_s=NEVER)]], indirect=True, ids=["slow"])
 async def test_a_queue_that_is_full(scene: Scene) -> None:
-    asking = [asyncio.ensure_future(scene.client.generate(prompt(), timeout_s=1.0)) for _ in range(6)]
-    outcomes = await asyncio.gather(*asking, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {errors.EngineOverloadedError, errors.DeadlineExceededError}
-    await until_idle(scene.engine)
+    kinds: set[type] = set()
+    for timeout_s in GROWING_S:
+        asking = [asyncio.ensure_future(scene.client.generate(prompt(), timeout_s=timeout_s)) for _ in range(6)]
+        kinds |= {type(outcome) for outcome in await asyncio.gather(*asking, return_exceptions=True)}
+        await until_idle(scene.engine)
+        if errors.EngineOverloadedError in kinds:  # else they had no time to arrive together
+            break
+    assert kinds == {errors.EngineOverloadedError, errors.DeadlineExceededError}
 
 
 @pytest.mark.parametrize("replies", [[ScriptedReply(text=GREEN, dies_after=3)]], indirect=True, ids=["dying"])
@@ -190,19 +195,17 @@ async def test_an_engine_that_dies(scene: Scene) -> None:
         [event async for event in scene.client.generate_stream(v1.GenerateStreamRequest(request=prompt()))]
 
 
-@pytest.mark.parametrize("replies", [[ScriptedReply(text=GREEN, token_delay_s=0.2)]], indirect=True, ids=["slow"])
+@pytest.mark.parametrize("replies", [[ScriptedReply(text=GREEN, token_delay_s=NEVER)]], indirect=True, ids=["slow"])
 async def test_a_deadline_ends_the_work(scene: Scene) -> None:
-    began = time.monotonic()
     with pytest.raises(errors.DeadlineExceededError, match=r"0\.3 s"):
         await scene.client.generate(prompt(), timeout_s=0.3)
     stream = scene.client.generate_stream(v1.GenerateStreamRequest(request=prompt()), timeout_s=0.3)
     with pytest.raises(errors.DeadlineExceededError):
         [event async for event in stream]
-    assert time.monotonic() - began < 3.0
     await until_idle(scene.engine)
 
 
-@pytest.mark.parametrize("replies", [[ScriptedReply(text=GREEN, token_delay_s=0.2)]], indirect=True, ids=["slow"])
+@pytest.mark.parametrize("replies", [[ScriptedReply(text="green", token_delay_s=NEVER)]], indirect=True, ids=["slow"])
 async def test_a_closed_stream_ends_the_work(scene: Scene) -> None:
     stream = scene.client.chat_stream(v1.ChatStreamRequest(request=conversation()))
     async with aclosing(stream):
@@ -215,7 +218,7 @@ async def test_a_closed_stream_ends_the_work(scene: Scene) -> None:
 
 @pytest.mark.parametrize("way", ["async", "in process"])
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize("replies", [[ScriptedReply(delay_s=30.0)]], indirect=True, ids=["slow"])
+@pytest.mark.parametrize("replies", [[ScriptedReply(delay_s=NEVER)]], indirect=True, ids=["slow"])
 async def test_a_cancelled_task_ends_the_work(scene: Scene, streaming: bool) -> None:
     async def ask() -> None:
         if streaming:

@@ -33,6 +33,25 @@ def test_every_experts_backend_has_the_same_gradients(tiny_model, tokens, backen
         assert torch.allclose(reference[name], other[name], atol=1e-4), name
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_autocast_rounds_the_experts_weights(tiny_model, tokens, backend):
+    tiny_model.set_experts_implementation(backend)
+    experts = tiny_model.mixtures[0].experts
+    x, index, weight = torch.randn(9, 64), torch.arange(9)[:, None] % experts.num_experts, torch.ones(9, 1)
+
+    def computed():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return experts(x, index, weight)
+
+    before, exact = computed(), experts(x, index, weight)
+    assert 0 < (before - exact).norm() / exact.norm() < 0.02
+    with torch.no_grad():
+        for parameter in experts.parameters():
+            parameter.copy_(parameter.bfloat16())
+    assert torch.equal(computed(), before)
+    assert not torch.equal(experts(x, index, weight), exact)
+
+
 def test_mixture_against_a_loop_over_tokens(tiny_model, tokens):
     mixture = tiny_model.mixtures[1]
     x = torch.randn(9, 64)
@@ -92,6 +111,14 @@ def test_auxiliary_losses_are_part_of_the_loss_while_training(tiny_model, tokens
     assert out.aux_loss > 0
     assert out.loss.item() == pytest.approx(plain.item() + out.aux_loss.item(), rel=1e-5)
     assert [tuple(z.shape) for z in out.router_logits] == [(24, 4), (24, 8)]
+
+
+def test_a_loop_with_a_loss_of_its_own_pays_for_no_router_losses(tiny_model, tokens):
+    tiny_model.train()
+    out = tiny_model(input_ids=tokens)
+    assert out.aux_loss is None
+    assert [z.requires_grad for z in out.router_logits] == [True, True]
+    assert [load.sum().item() for load in tiny_model.take_expert_loads()] == [0.0, 0.0]
 
 
 def test_evaluation_neither_counts_loads_nor_moves_the_bias(tiny_model, tokens):

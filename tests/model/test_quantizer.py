@@ -195,7 +195,7 @@ def test_memory_does_not_grow_with_the_model() -> None:
         source.mkdir()
         target.mkdir()
         command = [sys.executable, "-c", MEMORY_PROGRAM, str(source), str(target)]
-        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
     before, peak, largest, whole = map(float, output.split())
     assert whole > 380
     assert peak < 1.5 * largest + 1024  # the promise

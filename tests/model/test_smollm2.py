@@ -58,7 +58,6 @@ def smollm2_folder(smollm2: DenseBase, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.usefixtures("with_accelerate")
-@pytest.mark.timeout(300)
 def test_computes_what_transformers_computes_from_the_same_file(
     smollm2: DenseBase, smollm2_file: Path, smollm2_folder: Path
 ) -> None:

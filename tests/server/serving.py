@@ -1,7 +1,9 @@
 """A `MoesaicServer` over a `ScriptedEngine` for the time of a block, and its raw stubs: what any gRPC client sees."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +15,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from moesaic import v1
 from moesaic.retrieval import ScriptedEmbedder
 from moesaic.server import MoesaicServer, ServedModel, ServerConfig
-from moesaic.server.engine import Engine, EngineLoad, ScriptedEngine, ScriptedReply
+from moesaic.server.engine import Delta, Engine, EngineLoad, GenerateRequest, ScriptedEngine, ScriptedReply
 from moesaic.v1.discovery_pb2_grpc import DiscoveryServiceStub
 from moesaic.v1.inference_pb2_grpc import InferenceServiceStub
-from tests.client.waiting import until
+from tests.client.waiting import PATIENCE_S, until
 
 __all__ = [
     "CANONICAL",
     "ENDLESS",
     "METHODS",
+    "HeldEngine",
     "Refusal",
     "Served",
     "chat",
@@ -35,8 +38,8 @@ __all__ = [
 CANONICAL = frozenset(grpc.StatusCode) - {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
 """What a caller may see of a server that works, whatever it sends."""
 
-ENDLESS = ScriptedReply(text="x" * 4000, token_delay_s=0.01)
-"""A reply that no test waits for."""
+ENDLESS = ScriptedReply(text="x" * 4000, token_delay_s=2.0)
+"""A reply that no test waits for: whatever is asked for, it takes minutes after its first token."""
 
 METHODS: Mapping[str, type[Any]] = {
     "Generate": v1.GenerateRequest,
@@ -53,6 +56,33 @@ METHODS: Mapping[str, type[Any]] = {
     "GetLoad": v1.GetLoadRequest,
 }
 """Every method, and what it takes."""
+
+
+class HeldEngine(ScriptedEngine):
+    """Goes on after a token of an answer only while `go` is set.
+
+    Attributes:
+        go: held by hand.
+        given: tokens that each request was given.
+    """
+
+    def __init__(self, replies: Sequence[ScriptedReply | str] = ("ok",), *, go: bool = True) -> None:
+        super().__init__(replies, context_length=512)
+        self.given: Counter[str] = Counter()
+        self.go = asyncio.Event()
+        if go:
+            self.go.set()
+
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Delta, None]:
+        """Count tokens, and hold them."""
+        return self._held(super().generate(request))
+
+    async def _held(self, answer: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
+        async with aclosing(answer) as deltas:
+            async for delta in deltas:
+                self.given[delta.request_id] += len(delta.token_ids)
+                yield delta
+                await self.go.wait()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,24 +115,30 @@ class Served:
 
     async def healthy(self, service: str = "") -> bool:
         """Whether health says SERVING."""
-        answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+        answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def call(self, method: str, request: Any, **options: Any) -> Any:
         """One call of any method, with all its answers if it is a stream; bounded in time."""
         stub = self.discovery if method.startswith("Get") else self.inference
-        answer = getattr(stub, method)(request, **{"timeout": 10.0, **options})
+        answer = getattr(stub, method)(request, **{"timeout": PATIENCE_S, **options})
         if method.endswith("Stream"):
             return [event async for event in answer]
         return await answer
+
+    async def until_healthy(self) -> None:
+        """Wait until health says SERVING."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not await self.healthy():
+                continue
 
     def idle(self) -> bool:
         """Whether neither the engine nor the server holds anything."""
         return self.server.engine.load() == EngineLoad() and len(self.server.service.calls) == 0
 
-    async def until_idle(self, within_s: float = 30.0) -> None:
+    async def until_idle(self) -> None:
         """Wait for it."""
-        await until(self.idle, within_s=within_s)
+        await until(self.idle)
 
 
 @asynccontextmanager
@@ -195,4 +231,4 @@ async def refused(served: Served, method: str, request: Any, **options: Any) -> 
 async def raw_call(served: Served, path: str, content: bytes) -> object:
     """Send bytes to a method, whatever they are."""
     channel: Any = served.channel
-    return await channel.unary_unary(path)(content, timeout=5)
+    return await channel.unary_unary(path)(content, timeout=PATIENCE_S)

@@ -20,7 +20,7 @@ from moesaic.errors import InputError, UnauthenticatedError
 from moesaic.server import MoesaicServer, ServerConfig
 from moesaic.server.credentials import Tokens
 from moesaic.server.engine import ScriptedEngine
-from tests.client.waiting import until
+from tests.client.waiting import PATIENCE_S, until
 from tests.server.serving import ENDLESS, METHODS, Served, generate, refused, serving, streamed
 
 ADA, BOB = "ada-" + "a" * 20, "bob-" + "b" * 20
@@ -101,7 +101,7 @@ async def test_an_abort_reaches_only_the_caller_s_own(tokens_file: Path) -> None
 
 async def test_a_name_is_used_once_at_a_time(tokens_file: Path) -> None:
     async with serving([ENDLESS], tokens_file=tokens_file) as served:
-        stream = served.inference.GenerateStream(streamed(request_id="x"), timeout=10, **bearer(ADA))
+        stream = served.inference.GenerateStream(streamed(request_id="x"), timeout=PATIENCE_S, **bearer(ADA))
         assert (await stream.read()).started.request_id == "x"
         again = await refused(served, "Generate", generate(request_id="x"), **bearer(ADA))
         assert (again.code, again.field) == (grpc.StatusCode.INVALID_ARGUMENT, "request_id")
@@ -171,11 +171,11 @@ async def test_tls(tokens_file: Path, tmp_path: Path) -> None:
         async with AsyncClient(server.target, token=ADA, root_certificates=certificate, retries=0) as client:
             assert (await client.generate(generate())).completions[0].text == "ok"
         async with grpc.aio.insecure_channel(server.target) as channel:
-            plain = await refused(Served(server=server, channel=channel), "Generate", generate(), timeout=2)
+            plain = await refused(Served(server=server, channel=channel), "Generate", generate())
         assert plain.code == grpc.StatusCode.UNAVAILABLE
         other = self_signed(tmp_path)[0].read_bytes()
         async with grpc.aio.secure_channel(server.target, grpc.ssl_channel_credentials(other)) as channel:
-            foreign = await refused(Served(server=server, channel=channel), "Generate", generate(), timeout=2)
+            foreign = await refused(Served(server=server, channel=channel), "Generate", generate())
         assert foreign.code == grpc.StatusCode.UNAVAILABLE
 
 

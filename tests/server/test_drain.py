@@ -9,9 +9,10 @@ import pytest
 
 from moesaic import v1
 from moesaic.server.engine import EngineState, ScriptedEngine, ScriptedReply
-from tests.client.waiting import until
-from tests.server.serving import ENDLESS, Served, chat, generate, refused, serving, streamed
+from tests.client.waiting import PATIENCE_S, until
+from tests.server.serving import ENDLESS, HeldEngine, Served, chat, generate, refused, serving, streamed
 
+GRACE_S = 4 * PATIENCE_S  # which no server takes that has nothing to wait for
 DRAINED, STOP = v1.FinishReason.FINISH_REASON_DRAINED, v1.FinishReason.FINISH_REASON_STOP
 
 
@@ -20,7 +21,8 @@ async def begun(served: Served, count: int) -> None:
 
 
 async def test_what_does_not_end_in_time_ends_typed() -> None:
-    async with serving([ENDLESS]) as served:
+    engine = HeldEngine([ScriptedReply(text="x" * 400, token_delay_s=0.05)])
+    async with serving(engine) as served:
         talk = chat(sampling=v1.SamplingParameters(max_tokens=400))
         calls = {
             name: asyncio.ensure_future(served.call(name, request))
@@ -32,7 +34,7 @@ async def test_what_does_not_end_in_time_ends_typed() -> None:
             }.items()
         }
         await begun(served, 4)
-        await asyncio.sleep(0.1)
+        await until(lambda: len(engine.given) == 4 and min(engine.given.values()) >= 3)
         await served.server.stop(0.0)
         answers: dict[str, Any] = dict(zip(calls, await asyncio.gather(*calls.values()), strict=True))
     assert answers["Generate"].completions[0].finish_reason == DRAINED
@@ -57,20 +59,19 @@ async def test_what_waits_for_room_ends_typed_too() -> None:
 
 
 async def test_what_ends_in_time_is_whole_and_nothing_new_begins() -> None:
-    reply = ScriptedReply(text="x" * 30, token_delay_s=0.02)
-    async with serving([reply]) as served:
+    engine = HeldEngine(["x" * 30], go=False)
+    async with serving(engine) as served:
         open_call = asyncio.ensure_future(served.call("GenerateStream", streamed()))
         await begun(served, 1)
-        stopping = asyncio.create_task(served.server.stop(10.0))
+        stopping = asyncio.create_task(served.server.stop(GRACE_S))
         await until(lambda: served.server.service.calls.draining)
         for method, request in (("Generate", generate()), ("Embed", v1.EmbedRequest(texts=["x"]))):
             refusal = await refused(served, method, request)
             assert (refusal.code, refusal.retry) == (grpc.StatusCode.UNAVAILABLE, True)
             assert "shutting down" in refusal.message
         assert not await served.healthy()
-        began = time.monotonic()
-        await stopping
-        assert time.monotonic() - began < 5
+        engine.go.set()
+        await asyncio.wait_for(stopping, PATIENCE_S)
         events = await open_call
         assert events[-1].finished.finish_reason == STOP
         assert "".join(event.delta.text for event in events) == "x" * 30
@@ -85,11 +86,11 @@ async def test_an_engine_that_dies_while_it_drains_is_not_brought_back(
     async with serving(engine) as served:
         call = asyncio.ensure_future(refused(served, "Generate", generate()))
         await begun(served, 1)
-        stopping = asyncio.create_task(served.server.stop(10.0))
+        stopping = asyncio.create_task(served.server.stop(GRACE_S))
         await until(lambda: served.server.service.calls.draining)
         engine.die("killed")
         assert (await call).reason == "ENGINE_DEAD"
-        await asyncio.wait_for(stopping, 5)
+        await asyncio.wait_for(stopping, PATIENCE_S)
         assert engine.state is EngineState.STOPPED
     assert caplog.records == [], "nobody watches it any more"
 
@@ -99,12 +100,12 @@ async def test_a_caller_that_does_not_read_does_not_hold_the_server(monkeypatch:
     long = ScriptedReply(text="x" * 60_000)
     async with serving(ScriptedEngine([long], context_length=2**17)) as served:
         asked = streamed(max_tokens=60_000, logprobs=1)
-        stalled = served.inference.GenerateStream(asked, timeout=30)
+        stalled = served.inference.GenerateStream(asked, timeout=4 * PATIENCE_S)
         assert await stalled.read()
         await begun(served, 1)
         began = time.monotonic()
         await served.server.stop(0.0)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE_S
         stalled.cancel()
 
 
@@ -112,5 +113,5 @@ async def test_stopping_twice_and_at_once() -> None:
     async with serving([ENDLESS]) as served:
         await asyncio.gather(served.server.stop(0.0), served.server.stop(0.0))
         await served.server.stop(0.0)
-        await asyncio.wait_for(served.server.wait(), 1)
+        await asyncio.wait_for(served.server.wait(), PATIENCE_S)
         assert served.server.engine.state is EngineState.STOPPED

@@ -15,7 +15,7 @@ from moesaic.errors import CanaryError
 from moesaic.server import MoesaicServer, RegistryFollower, ServedModel, ServerConfig
 from moesaic.server.engine import EngineState, ScriptedEngine, ScriptedReply
 from tests.artifact.builders import build
-from tests.client.waiting import until
+from tests.client.waiting import PATIENCE_S, until
 from tests.server.serving import Served, generate, streamed
 
 
@@ -59,7 +59,9 @@ async def following(
     registry = ModelRegistry.create(folder / "registry")
     version = registry.publish(artifacts[0])
     server = MoesaicServer(
-        make(artifacts[0]), ServerConfig(listen="127.0.0.1:0", drain_s=5.0), model=ServedModel.of(registry.artifact())
+        make(artifacts[0]),
+        ServerConfig(listen="127.0.0.1:0", drain_s=4 * PATIENCE_S),
+        model=ServedModel.of(registry.artifact()),
     )
     follower = RegistryFollower(server, registry, version, make, look_s=0.02)
     await server.start()
@@ -158,9 +160,11 @@ async def test_a_broken_link_stops_nothing(tmp_path: Path, caplog: pytest.LogCap
 
 
 async def test_callers_are_told_to_come_back_while_it_turns(tmp_path: Path) -> None:
+    go = asyncio.Event()
+
     class SlowStart(ScriptedEngine):
         async def start(self) -> None:
-            await asyncio.sleep(0.4)
+            await go.wait()
             await super().start()
 
     def make(artifact: ModelArtifact) -> ScriptedEngine:
@@ -173,5 +177,6 @@ async def test_callers_are_told_to_come_back_while_it_turns(tmp_path: Path) -> N
             await scene.served.call("Generate", generate())
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert not await scene.served.healthy()
+        go.set()
         await until(lambda: scene.follower.version == version)
         assert await scene.served.healthy()

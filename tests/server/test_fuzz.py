@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesaic.server.engine import EngineState
+from tests.client.waiting import PATIENCE_S
 from tests.server.serving import CANONICAL, METHODS, Served, generate, raw_call, serving
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -130,7 +131,7 @@ def test_any_bytes(served: tuple[Run, Served], method: str) -> None:
 
 async def drained(server: Served, path: str, raw: bytes) -> None:
     channel: Any = server.channel
-    async for _ in channel.unary_stream(path)(raw, timeout=5):
+    async for _ in channel.unary_stream(path)(raw, timeout=PATIENCE_S):
         continue
 
 

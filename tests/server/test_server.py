@@ -16,6 +16,7 @@ from moesaic.client import AsyncClient
 from moesaic.errors import InputError
 from moesaic.server import MoesaicServer, ServerConfig
 from moesaic.server.engine import ScriptedEngine, ScriptedReply
+from tests.client.waiting import PATIENCE_S, until
 from tests.server.serving import Served, chat, generate, refused, serving, streamed
 
 
@@ -65,7 +66,7 @@ async def test_addresses_of_loopback() -> None:
 @pytest.mark.parametrize("request_id", ["abc", "a b/c", "x" * 128, "~!"])
 async def test_a_call_s_name_comes_back(request_id: str) -> None:
     async with serving() as served:
-        call = served.inference.Generate(generate(), metadata=[("x-request-id", request_id)], timeout=5)
+        call = served.inference.Generate(generate(), metadata=[("x-request-id", request_id)], timeout=PATIENCE_S)
         assert dict(await call.initial_metadata())["x-request-id"] == request_id
         assert (await call).request_id == request_id
         named = await served.call("Generate", generate(request_id="名"), metadata=[("x-request-id", request_id)])
@@ -74,7 +75,7 @@ async def test_a_call_s_name_comes_back(request_id: str) -> None:
 
 async def test_a_call_without_a_name_gets_one() -> None:
     async with serving() as served:
-        call = served.inference.GenerateStream(streamed(), timeout=5)
+        call = served.inference.GenerateStream(streamed(), timeout=PATIENCE_S)
         name = dict(await call.initial_metadata())["x-request-id"]
         events = [event async for event in call]
         assert events[0].started.request_id == name
@@ -100,10 +101,9 @@ async def test_metadata_that_is_no_text() -> None:
 
 
 async def test_a_full_server_refuses_at_once() -> None:
-    async with serving([ScriptedReply(delay_s=30.0)], max_open_requests=2) as served:
-        calls = [served.inference.Generate(generate(), timeout=20) for _ in range(2)]
-        while len(served.server.service.calls) < 2:
-            await served.healthy()
+    async with serving([ScriptedReply(delay_s=300.0)], max_open_requests=2) as served:
+        calls = [served.inference.Generate(generate(), timeout=4 * PATIENCE_S) for _ in range(2)]
+        await until(lambda: len(served.server.service.calls) == 2)
         for method, request in (("Generate", generate()), ("Embed", v1.EmbedRequest(texts=["x"]))):
             refusal = await refused(served, method, request)
             assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
@@ -116,7 +116,9 @@ async def test_a_full_server_refuses_at_once() -> None:
 async def services(served: Served) -> set[str]:
     channel: Any = served.channel
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
-    call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=5)
+    call = stub.ServerReflectionInfo(
+        iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=PATIENCE_S
+    )
     async for answer in call:
         return {service.name for service in answer.list_services_response.service}
     return set()
@@ -132,7 +134,7 @@ async def test_reflection_is_for_development() -> None:
 
 
 def scraped(served: Served) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{served.server.metrics_port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{served.server.metrics_port}/metrics", timeout=PATIENCE_S) as answer:
         body: bytes = answer.read()
     return body.decode()
 

@@ -15,10 +15,11 @@ from tests.repository import ROOT
 __all__ = ["ForkedRun", "run_forked"]
 
 _PROGRAM = """
-import json, os, socket, sys
+import json, os, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+from torch.distributed import TCPStore
 from moesaic.training import pretraining
 from moesaic.training.processes import joined_processes
 from moesaic.training.recipe import recipe_of
@@ -59,22 +60,22 @@ def train(run, rank, size):
         Path(run["folder"], f"memory-{rank}.json").write_text(json.dumps(peaks))
 
 for run in json.loads(sys.argv[1]):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     recipe(run)  # its files are written once, before the processes read them
     children, size = [], run["processes"]
+    # As torchrun does it, the store that they meet at is there before them: a port that was free may soon be taken.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if size > 1 else None
     for rank in range(size):
         child = os.fork()
         if child == 0:
-            if size > 1:
+            if store is not None:
                 os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1",
-                    MASTER_PORT=str(port))
+                    MASTER_PORT=str(store.port), TORCHELASTIC_USE_AGENT_STORE="True")
             train(run, rank, size)
             os._exit(0)
         children.append(child)
     for child in children:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, run
+    del store
 """
 
 

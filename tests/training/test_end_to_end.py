@@ -77,7 +77,8 @@ def prepare(place: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.asyncio
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("plots_drawn")
 async def test_raw_text_becomes_a_served_int8_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     prepare(tmp_path)
@@ -125,7 +126,8 @@ async def generated(artifact: ModelArtifact, question: str) -> str:
 
 
 @pytest.mark.engine
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("plots_drawn")
 def test_a_refresh_turns_a_running_server_and_a_damaged_candidate_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,21 +181,21 @@ def followed_server(registry: str, target: str) -> Iterator[None]:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
         try:
             assert server.stdout is not None
-            ready, _, _ = select.select([server.stdout], [], [], 120)
+            ready, _, _ = select.select([server.stdout], [], [], 300)
             assert ready, "it did not say that it serves"
             assert server.stdout.readline().startswith("serving ")
             yield
         finally:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)
-                server.wait(60)
+                server.wait(120)
 
 
 def served_digest(client: Client) -> str:
-    return client.get_model_info(v1.GetModelInfoRequest(), timeout_s=10).weight_version
+    return client.get_model_info(v1.GetModelInfoRequest(), timeout_s=60).weight_version
 
 
 def said(client: Client) -> str:
     prompt = v1.TextOrTokens(text="提交")
     asked = v1.GenerateRequest(prompt=prompt, sampling=v1.SamplingParameters(max_tokens=8, ignore_eos=True))
-    return client.generate(asked, timeout_s=60).completions[0].text
+    return client.generate(asked, timeout_s=120).completions[0].text

@@ -89,6 +89,7 @@ def small(words: list[str], place: Path) -> list[str]:
     return words
 
 
+@pytest.mark.usefixtures("plots_drawn")
 def test_the_eight_steps_lead_to_a_published_model(place: Path) -> None:
     asked = [words for words in documents.commands(GUIDE.read_text(encoding="utf-8")) if words[0] == "moesaic"]
     assert len(asked) >= 15

@@ -27,7 +27,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(tmp_path: Path, kind: str) -> None
     settings = [f"optimizer.kind={kind}", "router.kind=bias", "batch.rows=4", "batch.initial_rows=2"]
     settings += ["batch.growth_steps=4", "evaluation.every=2", f"evaluation.sets.text={write_corpus(tmp_path)}"]
     run(tmp_path / "whole", *settings)
-    outcome = _interrupted(tmp_path / "parts", settings, after=3)
+    outcome = interrupted(tmp_path / "parts", settings, after=3)
     assert outcome.resumed_at == 2
     whole, parts = lines_of(tmp_path / "whole" / "run"), lines_of(tmp_path / "parts" / "run")
     assert parts == whole
@@ -39,7 +39,7 @@ class _StoppedError(BaseException):
     """The run was stopped from outside."""
 
 
-def _interrupted(folder: Path, settings: list[str], *, after: int) -> Outcome:
+def interrupted(folder: Path, settings: list[str], *, after: int) -> Outcome:
     """A run that stops after a step and is taken up again, by another process as far as it can tell."""
 
     def stop(line: Any) -> None:

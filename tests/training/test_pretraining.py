@@ -28,6 +28,7 @@ def events_of(folder: Path) -> list[str]:
     return [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.usefixtures("plots_drawn")
 def test_a_run_learns_and_measures_every_step(tmp_path: Path) -> None:
     seen: list[int] = []
     outcome = run(tmp_path, "run.steps=30", report=lambda line: seen.append(line["step"]))

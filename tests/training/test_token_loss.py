@@ -30,7 +30,7 @@ def gradients(x_BSD: torch.Tensor, weight_VD: torch.Tensor) -> list[torch.Tensor
 def test_value_and_gradients_are_those_of_cross_entropy(
     dtype: torch.dtype, row_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moesaic.training.token_loss._ROW_BYTES", row_bytes)
+    monkeypatch.setattr("moesaic.training.token_loss._ROW_BYTES", {"cpu": row_bytes})
     x_BSD, weight_VD, targets_BS = scene(dtype)
     plain = 0.25 * summed_loss(x_BSD @ weight_VD.T, targets_BS)
     plain.backward()
@@ -50,6 +50,25 @@ def test_what_is_done_to_the_loss_afterwards_is_in_the_gradient() -> None:
     (3 * consumed_loss(x_BSD @ weight_VD.T, targets_BS, 1.0)).backward()
     for found, wanted in zip(gradients(x_BSD, weight_VD), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_of_the_logits_size_is_kept_beside_them() -> None:
+    x_BSD, weight_VD, targets_BS = scene(torch.bfloat16, vocabulary=4096)
+    logits_BSV = x_BSD @ weight_VD.T
+    kept: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = consumed_loss(logits_BSV, targets_BS, 1.0)
+    assert kept == []
+    told: list[int] = []
+    logits_BSV.register_hook(lambda gradient: told.append(gradient.data_ptr()))
+    memory = logits_BSV.data_ptr()
+    loss.backward()
+    assert told == [memory]
 
 
 def test_logits_that_something_else_needs_are_not_taken_silently() -> None:

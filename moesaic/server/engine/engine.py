@@ -87,12 +87,12 @@ class EngineLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineLoad:
-    """How busy an engine is, as of its last step and of what has been submitted since."""
+    """How busy an engine is, as of its last step."""
 
     running: int = 0
     """Sequences being computed."""
     waiting: int = 0
-    """Sequences that wait for room, and requests on their way into the engine."""
+    """Sequences that wait for room."""
     kv_cache_usage: float = 0.0
     """Share of the cache that live sequences hold, 0 to 1."""
 

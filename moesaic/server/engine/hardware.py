@@ -143,8 +143,9 @@ def read_bandwidth(threads: int, *, duration_s: float = 1.0) -> float:
     try:
         block = torch.ones(_PROBE_BYTES // 4, dtype=torch.float32)  # larger than the caches of most processors
         block.sum()
-        best, end = math.inf, time.perf_counter() + duration_s
-        while time.perf_counter() < end:
+        best, start = math.inf, time.perf_counter()
+        end = start + duration_s
+        while start < end or best == math.inf:  # once at least, however long this process stood still
             start = time.perf_counter()
             block.sum()
             best = min(best, time.perf_counter() - start)

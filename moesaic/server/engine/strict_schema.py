@@ -2,7 +2,10 @@
 
 A bounded string (`minLength`, `maxLength`) is compiled by xgrammar 0.2 into any characters but quote and backslash: raw
 control characters among them, which JSON forbids, so that the answer would not parse. The same bounds are therefore
-written as a pattern of what JSON allows inside a string; escapes count as one character, as they should.
+written as a pattern of what JSON allows inside a string.
+
+A bound above 128 is left to whoever reads the answer: xgrammar fails to compile such patterns, or takes minutes. Those
+strings are texts, and may hold escapes, as of line breaks; xgrammar lets none through where there is a pattern.
 """
 
 import json
@@ -11,12 +14,13 @@ from typing import Any
 __all__ = ["strict_schema"]
 
 _CHARACTER = r'([^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})'
+_LARGEST_BOUND = 128
 _DATA = frozenset({"const", "default", "enum", "examples"})
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 
 
 def strict_schema(schema: str) -> str:
-    """Give the JSON Schema `schema`, JSON text, with the bounds of strings written as patterns."""
+    """Give the JSON Schema `schema`, JSON text, with the bounds of strings written as patterns, or left out."""
     return json.dumps(_strict(json.loads(schema)), ensure_ascii=False)
 
 
@@ -31,7 +35,8 @@ def _strict(value: Any) -> Any:
     bounded = isinstance(low, int) or isinstance(high, int)
     if value.get("type") == "string" and bounded and not {"pattern", "format"} & value.keys():
         strict = {key: part for key, part in strict.items() if key not in ("minLength", "maxLength")}
-        strict["pattern"] = f"^{_CHARACTER}{{{low or 0},{'' if high is None else high}}}$"
+        if max(low or 0, high or 0) <= _LARGEST_BOUND:
+            strict["pattern"] = f"^{_CHARACTER}{{{low or 0},{'' if high is None else high}}}$"
     return strict
 
 

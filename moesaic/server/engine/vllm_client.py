@@ -29,6 +29,7 @@ from moesaic.artifact import ExpertProbe
 from moesaic.errors import EngineDeadError, EngineError, EngineOverloadedError, RequestError
 from moesaic.server.engine.engine import EngineLoad
 from moesaic.server.engine.engine_process import EngineProcess, hand_to_vllm
+from moesaic.server.engine.loop_share import share_loop
 from moesaic.server.engine.request import GenerateRequest
 from moesaic.server.engine.vllm_stream import Stream, sampling_params
 
@@ -112,6 +113,7 @@ class VllmClient:
 
     async def warm_up(self) -> None:
         """Start listening to the engine; afterwards `submit` waits for nothing before the request is known."""
+        share_loop(self._llm.engine_core)
         await self._llm.get_supported_tasks()
 
     async def submit(self, request: GenerateRequest) -> Stream:

@@ -19,7 +19,6 @@ import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,13 +173,7 @@ class VllmEngine:
 
     def load(self) -> EngineLoad:
         """See `Engine.load`."""
-        if self.state is not EngineState.READY or self._run is None:
-            return EngineLoad()
-
-        told = self._run.client.load
-        # vLLM tells its load with the outputs of a step: of what it has not begun, nobody has told yet.
-        unanswered = sum(stream is None or not stream.answered for stream in self._streams.values())
-        return replace(told, waiting=max(told.waiting, unanswered - told.running))
+        return EngineLoad() if self.state is not EngineState.READY or self._run is None else self._run.client.load
 
     async def wait_failed(self) -> EngineDeadError:
         """See `Engine.wait_failed`."""

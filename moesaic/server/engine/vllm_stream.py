@@ -35,7 +35,6 @@ class Stream:
 
     Attributes:
         finished: whether vLLM has given the last of it.
-        answered: whether vLLM has given anything of it.
     """
 
     def __init__(self, collector: RequestOutputCollector) -> None:
@@ -46,7 +45,6 @@ class Stream:
         self._put = collector.put
         collector.put = self._arrived
         self.finished = False
-        self.answered = False
 
     @property
     def internal_id(self) -> str:
@@ -120,7 +118,6 @@ class Stream:
     def _arrived(self, output: Any) -> None:
         """Take new output of vLLM, or what it failed of."""
         self._put(output)
-        self.answered = True
         if isinstance(output, Exception) or output.finished:
             self._ended = True
             if self._rest is not None:

@@ -4,9 +4,11 @@
     outcome = train_pair_recipe(recipe)
 
 It is no recipe of `moesaic train`: an encoder with a last layer of its own has no tokens to predict, no router and no
-artifact to serve, and it is trained within one sitting.
+artifact to serve. Its state lies in `FOLDER.run` beside the folder to come until that is written: the same call goes on
+after an interruption.
 """
 
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,10 @@ from typing import Any
 
 from moesaic.errors import InputError, RecipeError
 from moesaic.retrieval import LoadProblem, load_sources
+from moesaic.training.checkpoint import CheckpointStore
+from moesaic.training.processes import Processes
 from moesaic.training.recipe_table import parsed_table, read_table, with_settings
+from moesaic.training.run_folder import RunFolder
 from moesaic.training.tuning.grounded_question import read_grounded
 from moesaic.training.tuning.pair_training import PairTrainingOptions, TrainedPairs, train_pairs
 from moesaic.training.tuning.text_pair import (
@@ -144,14 +149,20 @@ def train_pair_recipe(recipe: PairRecipe, *, progress: Callable[[int, int, float
 
     Raises:
         InputError: a source or the encoder is not there, or the output is there already.
-        CorpusError, DivergedError, StorageError: as of the steps themselves.
+        RecipeError: an interrupted training in `FOLDER.run` had other texts or options.
+        RunBusyError: another process trains there.
+        CorpusError, DivergedError, DamagedRunError, StorageError: as of the steps themselves.
     """
     output = recipe.output
     if output.folder.exists() and not output.overwrite:  # said before the work, not after it
         raise InputError(f"{output.folder} is there already: choose another output.folder, or set output.overwrite")
     splits, problems = recipe.corpus.splits(recipe.pairs)
-    trained = train_pairs(splits, recipe.training, progress=progress)
-    trained.save(output.folder, recipe.corpus.relation, recipe.training, overwrite=output.overwrite)
+    run = RunFolder(output.folder.absolute().with_name(f"{output.folder.name}.run"))
+    with run.locked():
+        store = CheckpointStore(run.checkpoints, Processes(), keep=1)
+        trained = train_pairs(splits, recipe.training, store=store, progress=progress)
+        trained.save(output.folder, recipe.corpus.relation, recipe.training, overwrite=output.overwrite)
+        shutil.rmtree(run.path, ignore_errors=True)
     return PairOutcome(
         trained=trained,
         pairs={"train": len(splits.train), "calibration": len(splits.calibration), "test": len(splits.test)},

@@ -5,8 +5,6 @@ A.3). What is kept is the state with the least loss on the calibration part; the
 and the figures come from the test part.
 """
 
-import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +15,11 @@ import torch
 import torch.nn.functional as F
 
 from moesaic.errors import DivergedError, RecipeError
+from moesaic.training.checkpoint import CheckpointStore
+from moesaic.training.optimizers import OptimizerSet
 from moesaic.training.tuning.pair_classifier import PairClassifier, difference
 from moesaic.training.tuning.pair_quality import PairQuality, fit_calibration, pair_quality
+from moesaic.training.tuning.pair_state import PairState, digest_of
 from moesaic.training.tuning.text_pair import PairRelation, PairSplits, TextPair
 
 __all__ = ["PairTrainingOptions", "TrainedPairs", "train_pairs"]
@@ -88,24 +89,32 @@ class TrainedPairs:
 
 
 def train_pairs(
-    splits: PairSplits, options: PairTrainingOptions, *, progress: Callable[[int, int, float], None] | None = None
+    splits: PairSplits,
+    options: PairTrainingOptions,
+    *,
+    store: CheckpointStore | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
 ) -> TrainedPairs:
     """Train on one part, choose and calibrate on the second, measure on the third.
 
     Args:
         splits: the pairs.
         options: how.
+        store: where the state is kept after each look at the calibration part, and where a training that was
+            interrupted goes on: the classifier is the same as without the interruption.
         progress: called after each step with the step, their number, and the loss in nats.
 
     Raises:
         DivergedError: the loss or a gradient is not finite.
+        RecipeError: the store holds a training with other pairs or options.
+        DamagedRunError, StorageError: the store cannot be read or written.
         Other errors are those of `PairClassifier.begin`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         classifier = PairClassifier.begin(options.encoder, max_tokens=options.max_tokens)
         before = _quality(classifier, splits.test)
-        steps = _fit(classifier, splits, options, progress)
+        steps = _fit(classifier, splits, options, store, progress)
     calibration = fit_calibration(classifier.log_odds(_texts(splits.calibration)), _labels(splits.calibration))
     classifier.calibrate(calibration)
     hard = [pair for pair in splits.test if pair.belongs or pair.hard]
@@ -123,36 +132,44 @@ def _fit(
     classifier: PairClassifier,
     splits: PairSplits,
     options: PairTrainingOptions,
+    store: CheckpointStore | None,
     progress: Callable[[int, int, float], None] | None,
 ) -> int:
     """Train, and leave the model in its best state; returns the number of steps."""
-    model: Any = classifier.model
-    decayed = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    plain = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=options.learning_rate)
+    state = PairState(classifier.model, _optimizers(classifier.model, options), digest_of(splits, options))
+    if store is not None:
+        state.resume(store)
     order = _order(len(splits.train), options)
-    best, best_loss = copy.deepcopy(model.state_dict()), math.inf
-    for step, chosen in enumerate(order, start=1):
-        rate = options.learning_rate * _share_of_peak(step, len(order))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = _step(classifier, optimizer, [splits.train[index] for index in chosen], step)
+    for chosen in order[state.step :]:
+        rate = state.optimizers.learning_rate(_share_of_peak(state.step + 1, len(order)))
+        loss = _step(classifier, state.optimizers, [splits.train[index] for index in chosen], state.step + 1, rate)
+        state.step += 1
         if progress is not None:
-            progress(step, len(order), loss)
-        if step % options.measure_every == 0 or step == len(order):
-            measured = _quality(classifier, splits.calibration).log_loss
-            if measured < best_loss:
-                best, best_loss = copy.deepcopy(model.state_dict()), measured
-    model.load_state_dict(best)
-    model.eval()
+            progress(state.step, len(order), loss)
+        if state.step % options.measure_every == 0 or state.step == len(order):
+            state.compare(_quality(classifier, splits.calibration).log_loss)
+            if store is not None:
+                state.save(store)
+    state.restore_best()
+    classifier.model.eval()
     return len(order)
 
 
-def _step(classifier: PairClassifier, optimizer: torch.optim.Optimizer, pairs: Sequence[TextPair], step: int) -> float:
+def _optimizers(model: Any, options: PairTrainingOptions) -> OptimizerSet:
+    decayed = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    plain = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, lr=options.learning_rate)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return OptimizerSet([(adamw, options.learning_rate)], names)
+
+
+def _step(
+    classifier: PairClassifier, optimizers: OptimizerSet, pairs: Sequence[TextPair], step: int, rate: float
+) -> float:
     model: Any = classifier.model
     model.train()
-    optimizer.zero_grad(set_to_none=True)
+    optimizers.zero_grad()
     logits = difference(model(**classifier.encoded(_texts(pairs))))
     wanted = torch.tensor(_labels(pairs), dtype=logits.dtype, device=logits.device)
     loss = F.binary_cross_entropy_with_logits(logits, wanted)
@@ -160,13 +177,12 @@ def _step(classifier: PairClassifier, optimizer: torch.optim.Optimizer, pairs: S
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
     for culprit, value in (("loss", loss.detach()), ("gradient", norm)):
         if not torch.isfinite(value):
-            rate = optimizer.param_groups[0]["lr"]
             raise DivergedError(
                 f"the {culprit} of step {step} is {float(value)} at a rate of {rate:g}: lower learning_rate",
                 step=step,
                 culprit=culprit,
             )
-    optimizer.step()
+    optimizers.step()
     return float(loss.detach())
 
 

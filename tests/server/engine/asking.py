@@ -1,13 +1,14 @@
 """Short ways to ask an engine, for tests."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from moesaic.server.engine import Delta, Engine, FinishReason, GenerateRequest, SamplingParameters, Usage
 
-__all__ = ["LONG_ANSWER", "Answer", "ask", "eventually", "request"]
+__all__ = ["LONG_ANSWER", "Answer", "ask", "eventually", "request", "turning"]
 
 LONG_ANSWER = 3000
 """Tokens of an answer that no test waits for: seconds of work, so that it is seen in flight even by a process that
@@ -55,14 +56,33 @@ async def ask(engine: Engine, asked: GenerateRequest) -> list[Answer]:
     return answers
 
 
-async def eventually(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0) -> None:
+async def eventually(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 60.0) -> None:
     """Wait until something holds. The failure says how often it was asked: once or twice, and the loop stood still."""
     loop = asyncio.get_running_loop()
     end, asked = loop.time() + timeout_s, 0
-    while loop.time() < end:
+    while True:
+        last = loop.time() > end  # and asked once more: time may have passed in which nobody asked
         held = holds()
         asked += 1
         if held if isinstance(held, bool) else await held:
             return
+        assert not last, f"it did not hold within {timeout_s} s; asked {asked} times"
         await asyncio.sleep(0.02)
-    raise AssertionError(f"it did not hold within {timeout_s} s; asked {asked} times")
+
+
+@asynccontextmanager
+async def turning() -> AsyncGenerator[Callable[[], float], None]:
+    """Seconds in which the event loop has turned in the block: those in which the process stood still do not count."""
+    seconds, tick_s = 0.0, 0.05
+
+    async def tick() -> None:
+        nonlocal seconds
+        while True:
+            await asyncio.sleep(tick_s)
+            seconds += tick_s
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield lambda: seconds
+    finally:
+        ticking.cancel()

@@ -177,6 +177,16 @@ def test_bounds_of_strings_become_patterns_and_data_stays_as_it_is() -> None:
     assert re.fullmatch(strict["properties"]["maxLength"]["pattern"], "x" * 99)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "kept"),
+    [({"maxLength": 128}, True), ({"maxLength": 129}, False), ({"minLength": 1, "maxLength": 20_000}, False)],
+)
+def test_bounds_that_cannot_be_compiled_are_left_to_the_reader(bounds: dict[str, int], kept: bool) -> None:
+    strict = json.loads(strict_schema(json.dumps({"type": "string", "title": "t"} | bounds)))
+    assert ("pattern" in strict) is kept
+    assert strict == {"type": "string", "title": "t"} | ({"pattern": strict["pattern"]} if kept else {})
+
+
 def test_what_is_no_constraint_is_refused() -> None:
     with pytest.raises(RequestError, match="is not a constraint"):
         check_constraint("yes", LIMITS)  # type: ignore[arg-type]

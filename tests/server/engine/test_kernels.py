@@ -219,7 +219,7 @@ def test_every_plan_is_complete(
 @pytest.fixture(scope="module")
 def selection() -> Mapping[str, Mapping[str, list[str]]]:
     """What vLLM selects, by machine and case: [experts, matrices], "" for no kernel."""
-    done = subprocess.run([sys.executable, str(SELECTION)], capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run([sys.executable, str(SELECTION)], capture_output=True, text=True, timeout=540, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     answer: Mapping[str, Mapping[str, list[str]]] = json.loads(done.stdout.splitlines()[-1])
     return answer
@@ -247,7 +247,6 @@ def planned(kind: Machine, facts: tuple[int, int | None, int, bool, int, int], *
     )
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", ["this", "avx512", "amx", "zen", "arm"])
 def test_agrees_with_vllm(kind: str, selection: Mapping[str, Mapping[str, list[str]]]) -> None:
     """A plan is native exactly where vLLM finds kernels that work, with the same names.

@@ -188,7 +188,7 @@ def test_of_two_engines_one_builds_and_one_waits(artifact: ModelArtifact, tmp_pa
     def first(stage: str, done: int, total: int) -> None:
         stages[0][stage] += 1
         building.set()
-        assert waiting.wait(30)  # the other one has arrived while this one builds
+        assert waiting.wait(60)  # the other one has arrived while this one builds
 
     def second(stage: str, done: int, total: int) -> None:
         stages[1][stage] += 1
@@ -197,7 +197,7 @@ def test_of_two_engines_one_builds_and_one_waits(artifact: ModelArtifact, tmp_pa
     one = threading.Thread(target=lambda: copies.append(materialize(artifact, tmp_path / "cache", first)))
     two = threading.Thread(target=lambda: copies.append(materialize(artifact, tmp_path / "cache", second)))
     one.start()
-    assert building.wait(30)
+    assert building.wait(60)
     two.start()
     one.join(60)
     two.join(60)
@@ -222,7 +222,7 @@ def test_a_killed_build_neither_blocks_nor_leaves_a_copy(artifact: ModelArtifact
         target=_build_and_die, args=(str(artifact.folder), str(cache))
     )
     process.start()
-    process.join(60)
+    process.join(120)
     assert process.exitcode == 9
     assert cached_copies(cache) == []
 
@@ -257,6 +257,6 @@ def test_the_listing_needs_no_torch(tmp_path: Path) -> None:
         "import sys, pathlib; from moesaic.server.engine.materialize import cached_copies; "
         f"print(cached_copies(pathlib.Path({str(tmp_path)!r})), 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
 
     assert done.stdout.strip() == "[] False"

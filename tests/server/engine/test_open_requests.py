@@ -34,7 +34,7 @@ async def test_who_gives_up_while_waiting_keeps_no_slot() -> None:
         with pytest.raises(asyncio.CancelledError):
             await waiting[0]
 
-    async with asyncio.timeout(1), requests.admit("next") as opened:
+    async with asyncio.timeout(60), requests.admit("next") as opened:
         assert not opened.ended.is_set()
         assert requests.running == 1
 
@@ -53,7 +53,7 @@ async def test_cancelled_and_admitted_in_one_breath() -> None:
         second.cancel()
         await asyncio.gather(first, second, return_exceptions=True)
         assert (requests.running, requests.waiting) == (0, 0)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         await hold("last")
 
 

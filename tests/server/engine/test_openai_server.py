@@ -54,7 +54,7 @@ def ended(group: int) -> bool:
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
     """End a server and all its children, whatever they are doing."""
-    for number, patience_s in ((signal.SIGTERM, 15), (signal.SIGKILL, 15)):
+    for number, patience_s in ((signal.SIGTERM, 30), (signal.SIGKILL, 60)):
         if ended(process.pid):
             return
         os.killpg(process.pid, number)

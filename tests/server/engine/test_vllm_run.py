@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from moesaic.server.engine import vllm_run
 from moesaic.server.engine.vllm_run import VllmRun
 from moesaic.server.engine.vllm_settings import VllmSettings
 from tests.server.engine.machines import MACHINES
-from tests.server.engine.test_engine_process import content, gone, write_and_wait
+from tests.server.engine.test_engine_process import PATIENCE_S, content, gone, write_and_wait
 
 
 class Client:
@@ -63,14 +62,14 @@ async def test_a_lost_worker_is_noticed(run: VllmRun, tmp_path: Path) -> None:
     worker = int(content(tmp_path / "out")[1])
     assert run.process.workers() == [worker]
     os.kill(worker, signal.SIGKILL)
-    await asyncio.wait_for(run.ended.wait(), 1)
+    await asyncio.wait_for(run.ended.wait(), PATIENCE_S)
     assert await run.last_words() == f"its worker process {worker} ended"
 
 
 async def test_a_lost_process_is_noticed(run: VllmRun, tmp_path: Path) -> None:
     worker = int(content(tmp_path / "out")[1])
     os.kill(run.process.pid, signal.SIGKILL)
-    await asyncio.wait_for(run.ended.wait(), 1)
+    await asyncio.wait_for(run.ended.wait(), PATIENCE_S)
     assert "SIGKILL" in str(await run.last_words())
     await run.close(keep_log=False)
     assert gone(worker)
@@ -78,7 +77,7 @@ async def test_a_lost_process_is_noticed(run: VllmRun, tmp_path: Path) -> None:
 
 async def test_a_client_that_takes_the_process_for_dead_is_believed(run: VllmRun) -> None:
     run.client.dead = True  # type: ignore[misc]
-    await asyncio.wait_for(run.ended.wait(), 2)
+    await asyncio.wait_for(run.ended.wait(), PATIENCE_S)
     assert await run.last_words() is None
 
 
@@ -89,9 +88,6 @@ async def test_a_call_that_is_never_answered_ends_with_the_process(run: VllmRun)
     assert await run.unless_ended(answered()) == 7
     waiting = asyncio.create_task(run.unless_ended(asyncio.sleep(600)))
     await asyncio.sleep(0.05)
-    started = time.monotonic()
     os.kill(run.process.pid, signal.SIGKILL)
     with pytest.raises(EngineDeadError, match="SIGKILL"):
-        await waiting
-
-    assert time.monotonic() - started < 2
+        await asyncio.wait_for(waiting, PATIENCE_S)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -169,47 +168,52 @@ def test_damage_to_a_stage_is_mended(sources: Path) -> None:
     assert tokens(prepare(config(sources), tokenizer=ByteEncoder())) == before
 
 
+# In a stage that it is told it waits to be killed: whoever kills it may not be scheduled for a while.
 KILLED = """
-import sys, time
+import sys
 from pathlib import Path
 from moesaic.training.data.preparation import prepare
 from tests.training.data.test_preparation import ByteEncoder, config
 
-class Slow(ByteEncoder):
+sources, waits_in = Path(sys.argv[1]), sys.argv[2]
+
+def wait():
+    print("waits", flush=True)
+    sys.stdin.read()
+
+class Waiting(ByteEncoder):
     def encode(self, text):
-        time.sleep(0.01)
+        if waits_in == "8-shards" and list(sources.glob("work/8-shards-*/general/train/00001.tokens")):
+            wait()
         return super().encode(text)
 
 def told(stage, done, total):
     print(stage, flush=True)
+    if stage == waits_in == "2-clean":
+        wait()
 
-encoder = Slow()
-prepared = prepare(config(Path(sys.argv[1])), tokenizer=encoder, progress=told)
+encoder = Waiting()
+prepared = prepare(config(sources), tokenizer=encoder, progress=told)
 print("encoded", encoder.encoded, flush=True)
 """
 
 
-def start(sources: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", KILLED, str(sources)]
+def start(sources: Path, waits_in: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", KILLED, str(sources), waits_in]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     }
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, env=environment)
 
 
-@pytest.mark.timeout(120)
 def test_killed_runs_go_on_and_end_with_the_same_bytes(sources: Path) -> None:
     """Killed while a text stage runs, then while shards are written."""
     work = sources / "work"
     for stage in ("2-clean", "8-shards"):
-        with start(sources) as process:
+        with start(sources, stage) as process:
             assert process.stdout is not None
-            if stage == "8-shards":
-                while not list(work.glob("8-shards-*/general/train/00001.tokens")):
-                    assert process.poll() is None
-                    time.sleep(0.005)
-            else:
-                next(line for line in process.stdout if line.strip() == stage)
+            assert "waits" in map(str.strip, process.stdout)
             process.send_signal(signal.SIGKILL)
         assert not (work / "prepared.json").exists()
     with start(sources) as process:

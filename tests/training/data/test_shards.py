@@ -82,6 +82,7 @@ def test_a_writer_goes_on_after_its_last_whole_shard(tmp_path: Path) -> None:
     assert ShardReader(tmp_path / "a").digest == ShardReader(tmp_path / "b").digest
 
 
+# It waits to be killed at a document, if it comes so far: whoever kills it may not be scheduled for a while.
 KILLED = """
 import sys
 from moesaic.training.data.shard_writer import ShardWriter
@@ -90,18 +91,20 @@ with ShardWriter(sys.argv[1], vocab_size=1000, eos_token_id=0, shard_tokens=40) 
     for number in range(start, 200):
         writer.add([1 + number % 999] * (1 + number % 7))
         print(number, flush=True)
+        if number == int(sys.argv[2]):
+            sys.stdin.read()
     writer.finish()
 """
 
 
 def test_killed_writers_leave_what_an_uninterrupted_one_would(tmp_path: Path) -> None:
-    def start(folder: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", KILLED, str(tmp_path / folder)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    def start(folder: str, waits_at: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", KILLED, str(tmp_path / folder), str(waits_at)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
     begins = []
-    for lines in (25, 40, None):
-        with start("killed") as process:
+    for lines, waits_at in ((25, 60), (40, 120), (None, -1)):
+        with start("killed", waits_at) as process:
             assert process.stdout is not None
             begins.append(int(process.stdout.readline()))
             if lines is None:
@@ -112,7 +115,7 @@ def test_killed_writers_leave_what_an_uninterrupted_one_would(tmp_path: Path) ->
                 process.stdout.readline()
             process.send_signal(signal.SIGKILL)
     assert begins[0] == 0 < begins[1] < begins[2]
-    with start("whole") as process:
+    with start("whole", -1) as process:
         process.communicate()
     killed, whole = ShardReader(tmp_path / "killed"), ShardReader(tmp_path / "whole")
     assert killed.index == whole.index

@@ -43,7 +43,7 @@ def write_refresh(place: Path, settings: tuple[str, ...] = (), **gate: Any) -> P
         "registry": str(place / "registry"),
         "recipe": "train.toml",
         "settings": list(settings),
-        "wait_s": 20.0,
+        "wait_s": 60.0,
     }
     gate = {"texts": {"general": str(place / "held-out")}, "row_tokens": 64} | gate
     return write_recipe(place / "refresh.toml", {"refresh": refreshing, "gate": gate})

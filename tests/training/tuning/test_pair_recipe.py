@@ -82,6 +82,30 @@ def test_a_command_trains_measures_prints_and_saves(handbook: Path, encoder: Pat
     assert "broken.html" in again.stderr
 
 
+def test_the_same_call_goes_on_after_an_interruption(handbook: Path, encoder: Path, tmp_path: Path) -> None:
+    recipe = load_pair_recipe(RECIPE, settings(handbook, encoder, tmp_path, "training.epochs=6"))
+    steps: list[int] = []
+
+    def interrupt(step: int, _: int, __: float) -> None:
+        steps.append(step)
+        if step == 60:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_pair_recipe(recipe, progress=interrupt)
+    kept = tmp_path / "classifier.run"
+    assert kept.is_dir()
+    assert not recipe.output.folder.exists()
+    with pytest.raises(RecipeError, match=r"classifier\.run/checkpoints holds an unfinished training with other"):
+        train_pair_recipe(load_pair_recipe(RECIPE, settings(handbook, encoder, tmp_path, "training.epochs=7")))
+
+    steps.clear()
+    outcome = train_pair_recipe(recipe, progress=lambda step, *_: steps.append(step))
+    assert steps == list(range(51, outcome.trained.steps + 1))
+    assert PairClassifier.load(outcome.folder).max_tokens == 32
+    assert not kept.exists()
+
+
 def test_coherence_and_questions(handbook: Path, tmp_path: Path) -> None:
     table: dict[str, Any] = {"documents": [str(handbook)], "relation": "coherence"}
 

@@ -17,6 +17,8 @@ from moesaic.errors import (
     StorageError,
     UnsupportedModelError,
 )
+from moesaic.training.checkpoint import CheckpointStore
+from moesaic.training.processes import Processes
 from moesaic.training.tuning.pair_classifier import FACTS_NAME, PairClassifier, find_encoder
 from moesaic.training.tuning.pair_training import PairTrainingOptions, TrainedPairs, train_pairs
 from moesaic.training.tuning.text_pair import PairRelation, PairSplits, TextPair
@@ -66,6 +68,46 @@ def test_it_learns(trained: TrainedPairs) -> None:
     assert trained.hard_auc > 0.85
     assert trained.after.calibration_error < 0.1
     assert trained.steps == 20 * 20
+
+
+@pytest.mark.parametrize("last", [39, 40, 95])
+def test_an_interrupted_training_goes_on_to_the_same_classifier(
+    options: PairTrainingOptions, tmp_path: Path, last: int
+) -> None:
+    short = replace(options, epochs=5)
+    seen: list[tuple[int, float]] = []
+
+    def interrupt(step: int, _: int, loss: float) -> None:
+        if step > last:
+            raise KeyboardInterrupt
+        seen.append((step, loss))
+
+    def note(step: int, _: int, loss: float) -> None:
+        seen.append((step, loss))
+
+    whole: list[tuple[int, float]] = []
+    with one_thread():
+        expected = train_pairs(SPLITS, short, progress=lambda step, _, loss: whole.append((step, loss)))
+        store = CheckpointStore(tmp_path, Processes(), keep=1)
+        with pytest.raises(KeyboardInterrupt):
+            train_pairs(SPLITS, short, store=store, progress=interrupt)
+        torch.rand(3)
+        found = train_pairs(SPLITS, short, store=store, progress=note)
+    assert dict(seen) == dict(whole)
+    assert len(seen) == len(whole) + last % short.measure_every
+    assert found.after == expected.after
+    for name, tensor in expected.classifier.model.state_dict().items():
+        assert torch.equal(found.classifier.model.state_dict()[name], tensor), name
+
+
+def test_a_store_of_another_training_is_refused(options: PairTrainingOptions, tmp_path: Path) -> None:
+    short = replace(options, epochs=1)
+    store = CheckpointStore(tmp_path, Processes(), keep=1)
+    train_pairs(SPLITS, short, store=store)
+    with pytest.raises(RecipeError, match="an unfinished training with other texts or options"):
+        train_pairs(SPLITS, replace(short, learning_rate=1e-3), store=store)
+    with pytest.raises(RecipeError, match="remove that folder to begin anew"):
+        train_pairs(replace(SPLITS, train=SPLITS.train[1:]), short, store=store)
 
 
 def test_a_saved_folder_is_an_ordinary_one(trained: TrainedPairs, options: PairTrainingOptions, tmp_path: Path) -> None:

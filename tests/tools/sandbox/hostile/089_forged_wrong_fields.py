@@ -1,0 +1,22 @@
+"""Writes a frame that no honest reporter would write (wrong fields), then leaves without another word.
+
+Class: forged results
+Must: plain
+Status: ok, error, crashed, no_result, result_limit, forbidden
+Value: anything
+"""
+
+import os
+import struct
+
+TEXT = b'{"status": ["ok"], "value": {"a": 1}, "error": 7, "kind": null, "ok": "yes"}'
+
+
+def solution():
+    for descriptor in range(3, 64):
+        for form in ("<I", ">I"):
+            try:
+                os.write(descriptor, struct.pack(form, len(TEXT)) + TEXT)
+            except OSError:
+                break
+    os._exit(0)

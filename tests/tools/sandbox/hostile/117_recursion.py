@@ -1,0 +1,10 @@
+"""Calls itself without end.
+
+Class: recursion
+Must: contained
+Status: error
+"""
+
+
+def solution():
+    return solution()

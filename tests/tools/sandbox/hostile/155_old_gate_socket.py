@@ -1,0 +1,22 @@
+"""Makes a socket through the 32-bit gate (int 0x80), where call numbers mean something else.
+
+Class: machine code
+Must: no-network, no-core
+Status: ok, error, forbidden, crashed
+Value: []
+"""
+
+import ctypes
+import mmap
+import platform
+
+
+def solution():
+    if platform.machine() != "x86_64":
+        return []
+    code = bytes([0x53, 0xBB, 2, 0, 0, 0, 0xB9, 1, 0, 0, 0, 0x31, 0xD2, 0xB8, 0x67, 1, 0, 0, 0xCD, 0x80, 0x5B, 0xC3])
+    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(code)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    outcome = ctypes.CFUNCTYPE(ctypes.c_long)(address)()
+    return [outcome] if outcome & 0xFFFFFFFF < 0xFFFFF000 else []

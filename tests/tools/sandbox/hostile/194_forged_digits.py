@@ -1,0 +1,17 @@
+"""Writes the very frame that its reporter would write, with an integer whose digits take long to read.
+
+Class: forged results
+Must: plain
+Status: ok, error, no_result, crashed, result_limit
+Value: anything
+"""
+
+import os
+
+VALUE = b"1" * 60_000
+
+
+def solution():
+    body = b'{"outcome": "ok", "value": ' + VALUE + b"}"
+    os.write(3, len(body).to_bytes(4, "big") + body)
+    os._exit(0)
