@@ -17,7 +17,7 @@ _FIXED_ENVIRONMENT = {
     "NO_COLOR": "1",
     "TERM": "dumb",
 }
-_REMOVED_VARIABLES = ("CLICOLOR_FORCE", "FORCE_COLOR", "HF_TOKEN", "PYTHONWARNINGS", "SSLKEYLOGFILE")
+_REMOVED_VARIABLES = ("CLICOLOR_FORCE", "FORCE_COLOR", "HF_TOKEN", "MATPLOTLIBRC", "PYTHONWARNINGS", "SSLKEYLOGFILE")
 _REMOVED_PREFIXES = ("MOESAIC_", "HF_HUB_CACHE", "TRANSFORMERS_")
 _REMOVED_SUFFIXES = ("_PROXY", "_proxy")
 
@@ -36,4 +36,7 @@ def clean_environment(environment: dict[str, str], cache_folder: str, *, gpu: bo
     }
     if not gpu:
         kept["CUDA_VISIBLE_DEVICES"] = ""
-    return kept | _FIXED_ENVIRONMENT | {"XDG_CACHE_HOME": cache_folder, "HF_HOME": os.path.join(cache_folder, "hub")}
+    # matplotlib would look for settings in the home folder, where others may stand, or nothing may be written.
+    folders = {"XDG_CACHE_HOME": cache_folder, "MPLCONFIGDIR": os.path.join(cache_folder, "matplotlib")}
+    folders["HF_HOME"] = os.path.join(cache_folder, "hub")
+    return kept | _FIXED_ENVIRONMENT | folders

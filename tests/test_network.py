@@ -91,4 +91,5 @@ def test_the_environment_is_known() -> None:
     assert cleaned["PATH"] == "/bin"
     assert cleaned["HF_HUB_OFFLINE"] == os.environ["HF_HUB_OFFLINE"] == "1"
     assert cleaned["XDG_CACHE_HOME"] == "cache"
+    assert cleaned["MPLCONFIGDIR"].startswith("cache")
     assert not {"HTTPS_PROXY", "no_proxy", "HF_TOKEN", "MOESAIC_X"} & cleaned.keys()

@@ -222,7 +222,8 @@ class ModelRegistry:
         path = self.folder / _HISTORY
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        # A line that is being written, or was never written whole, may end within a character.
+        lines = path.read_bytes().split(b"\n")[:-1]
         events = []
         for number, line in enumerate(lines, start=1):
             try:

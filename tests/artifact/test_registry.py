@@ -124,8 +124,8 @@ def test_a_version_that_was_damaged_since_is_not_gone_back_to(
 def test_a_torn_line_is_no_event_and_is_cut_off(registry: ModelRegistry, artifacts: list[ModelArtifact]) -> None:
     registry.publish(artifacts[0])
     path = registry.folder / "history.jsonl"
-    with path.open("a") as stream:
-        stream.write('{"time": "2026-')
+    with path.open("ab") as stream:
+        stream.write('{"facts": {"reason": "合'.encode()[:-1])
     assert len(registry.history()) == 1
     registry.publish(artifacts[1])
     assert [event.verb for event in registry.history()] == [RegistryVerb.PUBLISHED] * 2

@@ -24,6 +24,7 @@ def build(folder: Path, name: str, version: str, *texts: str) -> Path:
     tree = folder / f"{name}-tree"
     shutil.rmtree(tree, ignore_errors=True)
     (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN").chmod(0o755)  # dpkg-deb wants it so, whatever the umask is
     (tree / "DEBIAN/control").write_text(
         f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: A <a@example.com>\nDescription: docs\n"
     )

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from moesaic.artifact import ModelArtifact, ModelRegistry
+from moesaic.artifact import ModelArtifact, ModelRegistry, RegistryVerb
 from moesaic.errors import CanaryError
 from moesaic.server import MoesaicServer, RegistryFollower, ServedModel, ServerConfig
 from moesaic.server.engine import ScriptedEngine
 from tests.chains.served import in_thread
+from tests.client.waiting import until
 
 __all__ = ["following_server"]
 
@@ -34,6 +35,8 @@ def following_server(registry: ModelRegistry, *, refuses: bool = False) -> Itera
         await server.start()
         follower = RegistryFollower(server, registry, artifact.folder.name, engine_of, look_s=0.02)
         following = asyncio.create_task(follower.run())
+        # Its first note comes after its start: what a test publishes is to stand behind it in the history.
+        await until(lambda: bool(registry.history()) and registry.history()[-1].verb is RegistryVerb.SERVED)
         yield server.target
         following.cancel()
         await asyncio.wait({following})

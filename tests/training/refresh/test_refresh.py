@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +112,26 @@ def test_what_the_server_cannot_load_is_refused_by_it(place: Path) -> None:
             refreshed(place, server)
         assert server.get_model_info(v1.GetModelInfoRequest()).weight_version.startswith(kept)
     assert registry.current == kept
+
+
+def test_a_refusal_is_told_when_the_former_version_is_current_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server notes it first, and turns back then; somebody may look in between."""
+    kept = refreshed(place).version
+    again(place, 30, "second")
+    registry, publish = ModelRegistry.open(place / "registry"), ModelRegistry.publish
+
+    def refused(self: ModelRegistry, *arguments: Any, **facts: Any) -> str:
+        version = publish(self, *arguments, **facts)
+        self.refuse(version, back_to=None, reason="other numbers")
+        return version
+
+    monkeypatch.setattr(ModelRegistry, "publish", refused)
+    turning = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: registry._link(kept))
+    monkeypatch.setattr(refreshing, "time", turning)
+    with Client("127.0.0.1:1") as server, pytest.raises(GateError, match=f"serves {kept} on: other numbers"):
+        refreshed(place, server)
 
 
 def test_a_server_that_does_not_follow_is_not_waited_for_for_ever(place: Path) -> None:
