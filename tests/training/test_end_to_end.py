@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from moesaic.artifact import ModelArtifact, ModelRegistry, RegistryVerb
 from moesaic.client import Client
 from moesaic.server.engine import GenerateRequest, SamplingParameters, VllmEngine, VllmSettings
 from tests.cli.running import refusal, run
+from tests.client.waiting import PATIENCE_S
 from tests.repository import ROOT
 from tests.training.test_guide import page
 from tests.training.tiny_run import one_thread
@@ -150,6 +152,7 @@ def test_a_refresh_turns_a_running_server_and_a_damaged_candidate_does_not(
         target = f"unix:{tmp_path / 's.sock'}"
         with followed_server("build/registry", target), Client(target) as client:
             assert served_digest(client) == ModelArtifact.open("build/first-int8").digest
+            wait_for_a_verb(RegistryVerb.SERVED)  # noted after "serving" was said: what follows is to stand behind it
             done("refresh", "refresh-second.toml", "--server", target)
             second = ModelArtifact.open("build/second-int8").digest
             assert served_digest(client) == second
@@ -189,6 +192,13 @@ def followed_server(registry: str, target: str) -> Iterator[None]:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)
                 server.wait(120)
+
+
+def wait_for_a_verb(verb: RegistryVerb) -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while verb not in [event.verb for event in ModelRegistry.open(Path("build/registry")).history()]:
+        assert time.monotonic() < ends, f"nothing was {verb} in time"
+        time.sleep(0.02)
 
 
 def served_digest(client: Client) -> str:
