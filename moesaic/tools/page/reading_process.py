@@ -40,9 +40,9 @@ class _Patience:
     deadline: float
     stop: threading.Event
 
-    def portion_s(self) -> float:
-        """How long to wait before asking again."""
-        left_s = self.deadline - time.monotonic()
+    def portion_s(self, now: float | None = None) -> float:
+        """How long to wait before asking again, from `now` on."""
+        left_s = self.deadline - (time.monotonic() if now is None else now)
         if left_s <= 0 or self.stop.is_set():
             raise TimeoutError
 
@@ -75,14 +75,15 @@ class ReadingProcess:
             PageLimitError: it takes longer, or is not wanted any more.
             UnreadablePageError: the page breaks the parser.
         """
-        patience = _Patience(time.monotonic() + timeout_s, stop or threading.Event())
+        now = time.monotonic()
+        patience = _Patience(now + timeout_s, stop or threading.Event())
         try:
-            began = time.monotonic()
-            while not self._lock.acquire(timeout=patience.portion_s()):
-                now = time.monotonic()
+            # Each moment is looked at once: however long this thread stands still between two of them, all of the time
+            # counts as waiting, and a process that is free is taken.
+            while not self._lock.acquire(timeout=patience.portion_s(now)):
+                before, now = now, time.monotonic()
                 if self._starting:
-                    patience.deadline += now - began
-                began = now
+                    patience.deadline += now - before
         except TimeoutError as error:
             raise PageLimitError(f"{url!r} was not read within {timeout_s:g} s: others came before", url=url) from error
 

@@ -49,6 +49,7 @@ class Nursery:
         self._zygote: ZygoteProcess | None = None
         self._spares: deque[concurrent.futures.Future[ChildProcess]] = deque()
         self._out: dict[int, ZygoteProcess] = {}  # id of a child that was taken -> its zygote
+        self._used: list[ZygoteProcess] = []  # one for each child that was taken or is about to be: none may be closed
         self._retired: set[ZygoteProcess] = set()
         self._taken_at = 0.0
         self._hurried = False
@@ -87,29 +88,27 @@ class Nursery:
         while True:
             zygote = self._living(deadline)
             with self._lock:
+                if zygote is not self._zygote:  # replaced just now
+                    continue
+                self._used.append(zygote)
                 spare = self._spares.popleft() if limits == self._usual and self._spares else None
                 now = time.monotonic()
                 self._hurried, self._taken_at = now - self._taken_at < _HURRY_S, now
-            future = spare or zygote.fork(limits)
-            child = self._awaited(future, deadline)
-            reason = child if isinstance(child, str) else child.wait_until_ready(_until(deadline))
-            if isinstance(child, ChildProcess):
-                if reason is None:
-                    with self._lock:
-                        self._failures, self._given_up = 0, None
-                        self._out[id(child)] = zygote
-                    return child
-                child.end()
-            self._fail(zygote, str(reason))
+            taken = None
+            try:
+                taken = self._ready_child(zygote, spare or zygote.fork(limits), deadline)
+            finally:
+                if taken is None:
+                    self._release(zygote)
+            if taken is not None:
+                return taken
 
     def give_back(self, child: ChildProcess) -> None:
         """End a child, and ask for another in its place."""
         child.end()
         with self._lock:
-            zygote = self._out.pop(id(child), None)
-            if zygote in self._retired and zygote not in self._out.values():
-                self._retired.discard(zygote)
-                zygote.close()
+            if (zygote := self._out.pop(id(child), None)) is not None:
+                self._release(zygote)
             self._refill()
             if self._zygote is not None and self._zygote.forked >= self._config.recycle_after and not self._replacing:
                 self._replacing = True
@@ -146,6 +145,30 @@ class Nursery:
                     if self._closed or self._given_up is not None:
                         raise
                     self._count_failure(str(error))
+
+    def _ready_child(
+        self, zygote: ZygoteProcess, future: "concurrent.futures.Future[ChildProcess]", deadline: float
+    ) -> ChildProcess | None:
+        """The child once its walls stand; None if its zygote had to be given up instead."""
+        child = self._awaited(future, deadline)
+        reason = child if isinstance(child, str) else child.wait_until_ready(_until(deadline))
+        if isinstance(child, ChildProcess):
+            if reason is None:
+                with self._lock:
+                    self._failures, self._given_up = 0, None
+                    self._out[id(child)] = zygote
+                return child
+            child.end()
+        self._fail(zygote, str(reason))
+        return None
+
+    def _release(self, zygote: ZygoteProcess) -> None:
+        """One who used a zygote does so no more; the last one ends it, if another serves in its place."""
+        with self._lock:
+            self._used.remove(zygote)
+            if zygote in self._retired and zygote not in self._used:
+                self._retired.discard(zygote)
+                zygote.close()
 
     def _awaited(self, future: "concurrent.futures.Future[ChildProcess]", deadline: float) -> ChildProcess | str:
         """The child, or why there is none."""
@@ -221,7 +244,7 @@ class Nursery:
             former, self._zygote = self._zygote, fresh
             self._drop_spares()
             self._refill()
-            if former is not None and former in self._out.values():
+            if former is not None and former in self._used:
                 self._retired.add(former)
             elif former is not None:
                 former.close()

@@ -31,9 +31,19 @@ PATIENCE_S = 120.0
 """Time for programs that must come up and answer: on a busy machine their imports alone take many seconds."""
 
 
-def our_program(*words: str, **environment: str) -> Any:
+START = "from moesaic.cli import main; main()"
+PATIENT_START = f"""
+from moesaic.tools.page import FetchOptions
+from moesaic.tools.search import EngineOptions
+FetchOptions.__init__.__kwdefaults__.update(timeout_s={PATIENCE_S}, reading_timeout_s={PATIENCE_S})
+EngineOptions.__init__.__kwdefaults__.update(timeout_s={PATIENCE_S}, provider_timeout_s={PATIENCE_S})
+{START}
+"""
+"""Where the web is asked: its usual limits are short for a busy machine, and no option of the program's."""
+
+
+def our_program(*words: str, start: str = START, **environment: str) -> Any:
     """`moesaic mcp serve` as a host would start it."""
-    start = "from moesaic.cli import main; main()"
     return stdio_command(
         sys.executable, "-c", start, "mcp", "serve", *words, environment={"PYTHONPATH": str(ROOT), **environment}
     )
@@ -110,6 +120,7 @@ async def test_the_program_searches_and_reads(tmp_path: Path) -> None:
     with contextlib.closing(index.base), lab(routes) as web:
         program = our_program(
             *("--search", "searxng", "--pages", "--allow", f"127.0.0.1:{web.port}"),
+            start=PATIENT_START,
             SEARXNG_URL=f"http://127.0.0.1:{web.port}",
         )
         async with asyncio.timeout(PATIENCE_S), remote_tools(program) as tools:

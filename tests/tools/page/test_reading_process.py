@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,20 +27,17 @@ def read(process: ReadingProcess, html: str = PAGE, timeout_s: float = 60, **giv
     return said.title, said.text
 
 
-def once_it_works(process: ReadingProcess, then: Callable[[], None]) -> threading.Thread:
-    """A thread that does something when the process has worked on its next page for a while."""
-    assert process._process is not None
-    clock = ~process._process.pid << 3 | 2  # the processor-time clock of another process
-    begins = time.clock_gettime(clock) + 0.1
+def once_it_is_asked(monkeypatch: pytest.MonkeyPatch, then: Callable[[], None]) -> threading.Thread:
+    """A thread that does something when the process has been given its next page, and somebody waits for the answer."""
+    thread = threading.Thread(target=then)
+    write = reading_process._write
 
-    def wait() -> None:
-        ends = time.monotonic() + 60
-        while time.clock_gettime(clock) < begins and time.monotonic() < ends:
-            time.sleep(0.01)
-        then()
+    def written(*given: Any) -> None:
+        write(*given)
+        monkeypatch.setattr(reading_process, "_write", write)
+        thread.start()
 
-    thread = threading.Thread(target=wait)
-    thread.start()
+    monkeypatch.setattr(reading_process, "_write", written)
     return thread
 
 
@@ -99,6 +97,35 @@ def test_nor_does_it_for_those_who_wait(process: ReadingProcess) -> None:
     assert len(failures) == 1
 
 
+def test_a_thread_that_stands_still_has_waited_all_the_same(
+    process: ReadingProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[Exception] = []
+    looks: list[float] = []
+
+    def forty_seconds_later() -> float:
+        looks.append(40.0 * len(looks))
+        return looks[-1]
+
+    def wait() -> None:
+        try:
+            read(process, timeout_s=5)
+        except PageLimitError as error:
+            failures.append(error)
+
+    monkeypatch.setattr(reading_process, "time", SimpleNamespace(monotonic=forty_seconds_later))
+    waiting = threading.Thread(target=wait)
+    with process._lock:
+        process._starting = True
+        waiting.start()
+        while len(looks) < 5 and waiting.is_alive():
+            waiting.join(0.01)
+        assert waiting.is_alive()
+        process._starting = False
+        waiting.join(60)
+    assert len(failures) == 1
+
+
 def test_a_process_that_does_not_come_up_is_an_error(process: ReadingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_process, "_START_S", 0.0)
     with pytest.raises(
@@ -117,10 +144,10 @@ def test_a_killed_process_is_an_error_and_then_there_again(process: ReadingProce
     assert read(process)[0] == "Title"
 
 
-def test_a_process_that_dies_over_a_page_says_so(process: ReadingProcess) -> None:
+def test_a_process_that_dies_over_a_page_says_so(process: ReadingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     read(process)
     assert process._process is not None
-    killer = once_it_works(process, process._process.kill)
+    killer = once_it_is_asked(monkeypatch, process._process.kill)
     with pytest.raises(UnreadablePageError, match="broke the process that reads pages"):
         read(process, SLOW)
     killer.join()
@@ -164,9 +191,9 @@ def test_who_waits_for_another_page_does_so_in_bounds(process: ReadingProcess) -
     assert len(failures) == 1
 
 
-def test_closing_while_it_reads_ends_that_too(process: ReadingProcess) -> None:
+def test_closing_while_it_reads_ends_that_too(process: ReadingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     read(process)
-    closer = once_it_works(process, process.close)
+    closer = once_it_is_asked(monkeypatch, process.close)
     with pytest.raises(UnreadablePageError):
         read(process, SLOW)
     closer.join()

@@ -8,9 +8,8 @@ import pytest
 from moesaic.errors import SandboxBusyError
 from moesaic.tools.sandbox import Execution, Sandbox
 from tests.client.waiting import until
-from tests.tools.sandbox.processes import a_program_runs, patient
+from tests.tools.sandbox.processes import FOREVER, patient, running_programs
 
-FOREVER = "while True:\n    pass"
 LONG_S = 600.0
 """Time for a program that is ended by something else: nobody waits for it."""
 
@@ -18,7 +17,7 @@ LONG_S = 600.0
 async def begun(sandbox: Sandbox) -> "asyncio.Task[Execution]":
     """A program that runs by now, and goes on until it is given up."""
     running = asyncio.create_task(sandbox.arun(FOREVER, timeout_s=LONG_S))
-    await until(lambda: a_program_runs(sandbox))
+    await until(lambda: bool(running_programs(sandbox)))
     return running
 
 
@@ -76,6 +75,7 @@ async def test_cancelling_a_program_that_waits_gives_its_turn_away() -> None:
 async def test_a_deadline_of_the_caller_ends_the_program(open_sandbox: Sandbox) -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(open_sandbox.arun(FOREVER, timeout_s=LONG_S), 0.3)
+    await until(lambda: not running_programs(open_sandbox))
     assert (await open_sandbox.arun("1")).value == 1
 
 

@@ -3,6 +3,8 @@
 import time
 from concurrent.futures import Future
 
+import pytest
+
 from moesaic.tools.sandbox import Sandbox, SandboxConfig, Tier
 from moesaic.tools.sandbox.child_process import ChildLimits, ChildProcess
 from moesaic.tools.sandbox.inside.pools import filled_holes
@@ -58,3 +60,29 @@ def test_holes_are_filled_up_to_a_bound() -> None:
     kept = filled_holes()
     assert len({len(one) for one in kept}) == len(range(48, 513, 16))
     assert sum(one.__sizeof__() for one in kept) <= len(range(48, 513, 16)) * (1 << 16)
+
+
+def test_a_zygote_is_not_closed_below_a_child_that_is_being_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, replaced = patient(spares=1), list[bool]()
+    plan = make_plan(Tier.SECCOMP, config, packages=False)
+    nursery = Nursery(lambda: ZygoteProcess(plan), Tier.SECCOMP, config)
+    ready = ChildProcess.wait_until_ready
+
+    def replace_meanwhile(self: ChildProcess, deadline: float) -> str | None:
+        reason = ready(self, deadline)
+        if not replaced:
+            replaced.append(True)
+            nursery._replace()
+        return reason
+
+    try:
+        former = nursery.start()
+        monkeypatch.setattr(ChildProcess, "wait_until_ready", replace_meanwhile)
+        child = nursery.take(usual_limits(config), time.monotonic() + 60)
+        assert nursery._zygote is not former
+        assert not child._has_ended()
+        nursery.give_back(child)
+        assert not former.is_alive
+        assert nursery._used == []
+    finally:
+        nursery.close()

@@ -94,7 +94,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_knowledge_base_is_an_engine_and_closed_with_it(tmp_path: Path) -> None:
     with KnowledgeBase.create(tmp_path / "pets", embedder=ScriptedEmbedder(16)) as base:
         base.add([Document(id="cats", title="Cats", text="Cats sleep sixteen hours a day. 猫每天睡十六个小时。")])
-    with SearchConfig(engines=("kb:pets",), kb_home=tmp_path).build(environ={}) as engine:
+    patient = EngineOptions(timeout_s=60.0, provider_timeout_s=60.0)  # the machine may be busy
+    with SearchConfig(engines=("kb:pets",), kb_home=tmp_path, options=patient).build(environ={}) as engine:
         found = engine.search("猫睡多久").results
         assert found[0].span is not None
         assert found[0].span.base == "pets"
