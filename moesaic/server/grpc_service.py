@@ -41,9 +41,13 @@ class Calls:
     Args:
         tokens: who may call; None lets everyone.
         observation: counts and logs.
+
+    Attributes:
+        untold: calls whose callers may not have heard of their end: a status is on its way for a while.
     """
 
     def __init__(self, tokens: Tokens | None, observation: Observation) -> None:
+        self.untold = 0
         self._tokens = tokens
         self._observation = observation
 
@@ -86,6 +90,8 @@ class Calls:
     ) -> AsyncGenerator[tuple[CallRecord, Caller], None]:
         """Have a call for the block; an error of the block becomes its status, a cancelled one stays cancelled."""
         record = CallRecord(method=method)
+        self.untold += 1
+        context.add_done_callback(self._told)  # type: ignore[arg-type]  # the stubs name a class for any callable
         try:
             caller = await self._caller(record, context)
             if isinstance(request, Unreadable):
@@ -102,6 +108,9 @@ class Calls:
             raise
         else:
             self._observation.ended(record, "OK")
+
+    def _told(self, context: _Context) -> None:
+        self.untold -= 1
 
     async def _caller(self, record: CallRecord, context: _Context) -> Caller:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}

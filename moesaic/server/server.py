@@ -47,6 +47,8 @@ _SERVICES = (
     discovery_pb2.DESCRIPTOR.services_by_name["DiscoveryService"].full_name,
 )
 _FIRST_RESTART_S, _LONGEST_RESTART_S = 0.5, 60.0
+_TOLD_LOOKS, _TOLD_LOOK_S = 100, 0.02
+"""How often, and how many seconds apart, it is looked whether what has ended has reached its callers."""
 _HEARD_S = 0.1
 """How long those who watch the health have to hear of the end before their streams end too."""
 
@@ -90,6 +92,7 @@ class MoesaicServer:
         self.metrics_port: int | None = None
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
+        self._calls: Calls | None = None
         self._port = 0
         self._keeper: asyncio.Task[None] | None = None
 
@@ -137,6 +140,7 @@ class MoesaicServer:
         await asyncio.sleep(_HEARD_S)
         try:
             await self.service.drain(self.config.drain_s if drain_s is None else drain_s)
+            await self._told()
         finally:
             await self._closed(server)
             await self.engine.stop()
@@ -190,7 +194,7 @@ class MoesaicServer:
                 ("grpc.keepalive_permit_without_calls", 1),
             ),
         )
-        calls = Calls(tokens, self.observation)
+        calls = self._calls = Calls(tokens, self.observation)
         discovery = DiscoveryService(self.service, max_message_bytes=config.max_message_bytes)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(self.service, calls), server)
         discovery_pb2_grpc.add_DiscoveryServiceServicer_to_server(DiscoveryServicer(discovery, calls), server)
@@ -225,6 +229,16 @@ class MoesaicServer:
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait({keeper})
+
+    async def _told(self) -> None:
+        """Wait until the last words of what has ended are sent: closing takes back what gRPC's threads still hold.
+
+        Whoever did not let its call end in time has been waited for already.
+        """
+        looks_left = _TOLD_LOOKS
+        while self._calls is not None and self._calls.untold > len(self.service.calls) and looks_left > 0:
+            looks_left -= 1
+            await asyncio.sleep(_TOLD_LOOK_S)
 
     async def _closed(self, server: grpc.aio.Server) -> None:
         await server.stop(grace=None)

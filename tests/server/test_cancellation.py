@@ -80,7 +80,7 @@ async def test_a_closed_channel_ends_its_work(method: str) -> None:
             call = started(Served(server=served.server, channel=channel), method)
             await at_work(served)
         await served.until_idle()
-        assert call.done()
+        await until(call.done)  # the two sides hear of it one after the other
 
 
 @pytest.mark.usefixtures("quiet")
@@ -152,6 +152,9 @@ async def test_a_storm_of_cancellations_leaves_nothing_behind() -> None:
         counted = calls_by_code(served)
         assert set(counted) <= {"OK", "CANCELLED"}
         assert counted["CANCELLED"] >= endless >= 20 * 8 * 2 // 3
+        assert served.server._calls is not None
+        calls_served = served.server._calls
+        await until(lambda: calls_served.untold == 0)
         assert (await served.call("Generate", generate())).completions[0].text == "x" * 60
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from moesaic import v1
 from moesaic.server.engine import EngineState, ScriptedEngine, ScriptedReply
+from moesaic.server.grpc_service import Calls
 from tests.client.waiting import PATIENCE_S, until
 from tests.server.serving import ENDLESS, HeldEngine, Served, chat, generate, refused, serving, streamed
 
@@ -93,6 +94,31 @@ async def test_an_engine_that_dies_while_it_drains_is_not_brought_back(
         await asyncio.wait_for(stopping, PATIENCE_S)
         assert engine.state is EngineState.STOPPED
     assert caplog.records == [], "nobody watches it any more"
+
+
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+async def test_an_answer_that_is_on_its_way_is_not_taken_back(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where gRPC's threads stand still, a call has ended for the service and not yet for its caller."""
+    monkeypatch.setattr("moesaic.server.server._TOLD_LOOKS", 10**6)
+    answer, sent = getattr(Calls, kind), asyncio.Event()
+
+    async def slowly(self: Calls, *arguments: Any) -> Any:
+        response = await answer(self, *arguments)
+        await sent.wait()
+        return response
+
+    monkeypatch.setattr(Calls, kind, slowly)
+    async with serving() as served:
+        method, request = {"unary": ("Generate", generate()), "stream": ("GenerateStream", streamed())}[kind]
+        call = asyncio.ensure_future(served.call(method, request))
+        await until(lambda: len(served.scripted.requests) == 1 and served.idle())
+        stopping = asyncio.create_task(served.server.stop(0.0))
+        await until(lambda: served.server.service.calls.draining)
+        await asyncio.wait({stopping}, timeout=0.2)
+        assert not stopping.done()
+        sent.set()
+        assert await call
+        await asyncio.wait_for(stopping, PATIENCE_S)
 
 
 async def test_a_caller_that_does_not_read_does_not_hold_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

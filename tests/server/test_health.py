@@ -71,9 +71,13 @@ async def test_a_watch_sees_a_death_and_a_return(service: str, monkeypatch: pyte
         await until(lambda: said == [SERVING, NOT_SERVING, SERVING])
         assert await served.healthy(service)
         assert served.server.service.engine.load().running == 0
-        await served.server.stop(0)
+        stream = served.inference.GenerateStream(streamed(), timeout=4 * PATIENCE_S)
+        assert (await stream.read()).started.model == "tiny"
+        stopping = asyncio.create_task(served.server.stop(4 * PATIENCE_S))  # it drains until the stream ends
+        await until(lambda: said == [SERVING, NOT_SERVING, SERVING, NOT_SERVING])
+        stream.cancel()
+        await asyncio.wait_for(stopping, PATIENCE_S)
         await asyncio.wait_for(watching, PATIENCE_S)
-        assert said[:4] == [SERVING, NOT_SERVING, SERVING, NOT_SERVING]
 
 
 @pytest.mark.parametrize("method", ["Generate", "GenerateStream", "Chat", "ChatStream", "Score"])
