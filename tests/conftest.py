@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from tests.environment import clean_environment
 from tests.network import LoopbackOnly
@@ -22,6 +24,11 @@ from tests.network import LoopbackOnly
 settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+if settings.get_current_profile_name() == "ci":
+    # Hypothesis also draws numbers and texts that it finds in the modules that happen to be loaded: other ones in each
+    # worker, and after other tests. What is drawn is to be the same in every run.
+    no_constants = Constants()
+    providers._get_local_constants = lambda: no_constants
 
 _guard = LoopbackOnly()
 _cache_folder = tempfile.TemporaryDirectory(prefix="moesaic-tests-", ignore_cleanup_errors=True)
