@@ -65,7 +65,7 @@ def test_one_value_that_is_not_finite_fails(
 def test_check_accepts_exactly_up_to_the_threshold(pair: tuple[Canary, list[list[float]]]) -> None:
     canary, observed = pair
     difference = canary.difference(observed)
-    if difference > 0:
+    if math.nextafter(difference, 0) > 0:  # the smallest number of all has none below it but zero
         assert replace(canary, threshold=difference).check(observed) == difference
         with pytest.raises(CanaryError) as caught:
             replace(canary, threshold=math.nextafter(difference, 0)).check(observed)

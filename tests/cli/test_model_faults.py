@@ -97,7 +97,12 @@ def test_feed_forward_layers_with_biases_cannot_be_experts(tmp_path: Path) -> No
     assert_nothing_left(tmp_path / "out")
 
 
-_SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+# Python would cut off the bytecode that it keeps of large modules too, and later runs would stumble over it.
+_SMALL_FILES = """
+import resource, sys
+sys.dont_write_bytecode = True
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+"""
 # A job in the background of a shell without job control begins with SIGINT ignored; a person's command does not.
 _SLOW_CANARY = """
 import signal, time
