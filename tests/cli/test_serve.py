@@ -43,7 +43,8 @@ def log_as_before() -> Iterator[None]:
 
 
 def command(artifact: ModelArtifact, *words: object) -> list[str]:
-    main = "from moesaic.cli import main; main()"
+    # Who is told to go on reading may be kept from it for longer than a server waits.
+    main = "from moesaic.server import inference; inference._LAST_WORDS_S = 60.0; from moesaic.cli import main; main()"
     given = ["serve", "--model", artifact.folder, "--engine", "transformers", *words]
     return [sys.executable, "-c", main, *map(str, given)]
 
