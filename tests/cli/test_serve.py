@@ -92,7 +92,7 @@ def test_it_serves_until_it_is_told_to_stop_and_drains(artifact: ModelArtifact, 
             again = ("--model", artifact.folder, "--engine", "transformers", "--listen", target)
             assert "another program listens" in refusal(2, "serve", *again)
 
-            # Nobody reads what follows the first event, and it is too much to be sent all the same: it stays open.
+            # Half a minute of work: it is still open when the server is told to stop.
             endless = v1.GenerateStreamRequest(request=prompt(4000, logprobs=10))
             events = client.generate_stream(endless, timeout_s=4 * PATIENCE_S)
             assert next(events).HasField("started")

@@ -89,12 +89,18 @@ async def test_urgent_requests_overtake_those_that_wait(vllm_engine: VllmEngine)
         await ask(vllm_engine, request(max_tokens=600, ignore_eos=True, priority=priority))
         finished.append(name)
 
-    patient = [asyncio.create_task(one(f"patient {rank}", 5)) for rank in range(20)]
-    await eventually(lambda: vllm_engine.load().waiting > 0)
-    await one("urgent", -5)
-    overtaken = 20 - finished.index("urgent")
-    await asyncio.gather(*patient)
-    assert overtaken >= 4
+    # The engine stands still until all of them have been handed over: none can end before the urgent one comes.
+    leader = vllm_engine.process_id
+    assert leader is not None
+    os.killpg(leader, signal.SIGSTOP)
+    try:
+        asked = [asyncio.create_task(one(f"patient {rank}", 5)) for rank in range(20)]
+        asked.append(asyncio.create_task(one("urgent", -5)))
+        await eventually(lambda: sum(stream is not None for stream in vllm_engine._streams.values()) == len(asked))
+    finally:
+        os.killpg(leader, signal.SIGCONT)
+    await asyncio.gather(*asked)
+    assert 20 - finished.index("urgent") >= 4
 
 
 @pytest.mark.parametrize("reader", ["socket", "outputs"])
