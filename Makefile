@@ -104,11 +104,12 @@ test: install  ## all tests: those without an engine in the background, those wi
 test-unit: install  ## tests without an engine, in parallel
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 -m "not engine and not gpu" $(ARGS)
 
-# Only files with such tests are collected: the others would import half of the project for nothing.
+# Only files with such tests are collected: the others would import half of the project for nothing. Threads that wait for
+# each other sleep meanwhile: a thread that spins takes the core from the tests beside it, and from the one it waits for.
 ENGINE_TESTS = $(shell grep -rl --include='*.py' 'mark\.engine' tests)
 
 test-engine: install  ## tests on the real vLLM engine, one after another
-	@$(BIN)/python -m pytest -q -m engine $(if $(findstring tests/,$(ARGS)),,$(ENGINE_TESTS)) $(ARGS)
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m engine $(if $(findstring tests/,$(ARGS)),,$(ENGINE_TESTS)) $(ARGS)
 
 # In an environment with a CUDA build of PyTorch: make test-gpu VENV=.venv-gpu
 test-gpu:  ## tests on an NVIDIA GPU, which no other job needs

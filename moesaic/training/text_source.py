@@ -54,7 +54,7 @@ def read_documents(config: TextConfig) -> list[str]:
         elif path.is_file():
             files = [path]
         else:
-            raise CorpusError(f"there is no file or folder {str(given)!r}: correct text.paths")
+            raise CorpusError(f"there is no file or folder {str(given)!r}: correct the path")
         for file in files:
             try:
                 text = file.read_text(encoding=config.encoding)

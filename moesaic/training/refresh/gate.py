@@ -13,7 +13,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from moesaic.artifact import ModelArtifact
-from moesaic.errors import RecipeError
+from moesaic.errors import CorpusError, RecipeError
 from moesaic.model.canary import served_logprobs
 from moesaic.model.tokenizer_files import load_tokenizer
 from moesaic.training.evaluation import held_out_rows
@@ -106,6 +106,22 @@ class Gate:
 
     def __init__(self, config: GateConfig) -> None:
         self._config = config
+
+    def check_sources(self) -> None:
+        """Read every text and every file of questions once: what is missing is to be told before hours of training.
+
+        Raises:
+            CorpusError: a text or a file of questions is missing, empty or unreadable; its name in the gate is told.
+        """
+        for table, sources, read in (
+            ("texts", self._config.texts, lambda path: read_documents(TextConfig(paths=(path,)))),
+            ("questions", self._config.questions, read_choice_questions),
+        ):
+            for name, path in sources.items():
+                try:
+                    read(path)
+                except CorpusError as error:
+                    raise CorpusError(f"gate.{table}.{name}: {error}") from error
 
     def compare(self, served: ModelArtifact, candidate: ModelArtifact, progress: Progress) -> list[Comparison]:
         """Measure both.

@@ -58,10 +58,12 @@ def refresh(
 
     Raises:
         GateError: the candidate was refused, by the gate or by the server; the former version is served on.
-        TrainingError, RecipeError, CorpusError: as of training.
+        TrainingError, RecipeError, CorpusError: as of training; CorpusError also before it, for what the gate measures.
         CanaryError, ArtifactError: the candidate is not what it should be.
         DeadlineExceededError: the server did not serve the new version in time; it is published, and may do so yet.
     """
+    gate = Gate(recipe.gate)
+    gate.check_sources()
     registry = ModelRegistry.create(recipe.refresh.registry)
     outcome = pretrain(recipe.training, report=report, progress=progress)
     candidate = outcome.artifacts[-1]
@@ -70,7 +72,7 @@ def refresh(
     facts: dict[str, Any] = {"recipe": str(recipe.path), "evaluation": outcome.figures}
     comparisons: list[Comparison] = []
     if former is not None:
-        comparisons = Gate(recipe.gate).compare(registry.artifact(), candidate, progress)
+        comparisons = gate.compare(registry.artifact(), candidate, progress)
         facts["gate"] = [comparison.to_json() for comparison in comparisons]
         failed = [str(comparison) for comparison in comparisons if not comparison.passes]
         if failed:

@@ -13,7 +13,14 @@ import pytest
 from moesaic import v1
 from moesaic.artifact import ModelArtifact, ModelRegistry, RegistryVerb
 from moesaic.client import Client
-from moesaic.errors import CanaryError, CorpusError, DamagedArtifactError, DeadlineExceededError, GateError, RecipeError
+from moesaic.errors import (
+    CanaryError,
+    CorpusError,
+    DamagedArtifactError,
+    DeadlineExceededError,
+    GateError,
+    RecipeError,
+)
 from moesaic.training.pretraining import pretrain
 from moesaic.training.refresh import Gate, GateConfig, Refreshed, load_refresh_recipe, refresh, refreshing
 from tests.cli.running import refusal, run
@@ -212,13 +219,20 @@ def test_a_recipe_without_an_artifact_is_refused(place: Path) -> None:
         load_refresh_recipe(place / "refresh.toml")
 
 
-def test_held_out_text_that_is_missing_is_named(place: Path) -> None:
-    refreshed(place)
-    shutil.rmtree(place / "held-out")
-    again(place, 8, "second")
-    with pytest.raises(CorpusError, match="held-out"):
+@pytest.mark.parametrize("first", [True, False])
+def test_what_the_gate_lacks_is_told_before_anything_is_trained(place: Path, first: bool) -> None:
+    if not first:
         refreshed(place)
-    assert verbs(place) == [RegistryVerb.PUBLISHED]
+    again(place, 8, "second", questions={"facts": str(place / "questions.jsonl")})
+    (place / "questions.jsonl").rename(place / "elsewhere.jsonl")
+    with pytest.raises(CorpusError, match=r"gate\.questions\.facts: .*questions\.jsonl"):
+        refreshed(place)
+    (place / "elsewhere.jsonl").rename(place / "questions.jsonl")
+    shutil.rmtree(place / "held-out")
+    with pytest.raises(CorpusError, match=r"gate\.texts\.general: .*held-out"):
+        refreshed(place)
+    assert not (place / "second").exists()
+    assert (place / "registry").exists() is not first
 
 
 def test_the_command_says_what_came_of_it(place: Path) -> None:
