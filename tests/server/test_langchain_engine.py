@@ -137,7 +137,7 @@ async def test_a_loop_with_tools_makes_the_call_that_the_model_drew(model: ChatM
         model=model.model_copy(update={"temperature": 1.0}),
         toolbox=Toolbox([EchoTool(), Calculator()], audit=audit),
         context=ToolContext.here(),
-        options=ToolLoopOptions(max_steps=2, max_tokens=300),  # more than 50 characters of four bytes, one token each
+        options=ToolLoopOptions(max_steps=2, max_tokens=300),  # 50 characters of four tokens each fit in
         tool_choice="echo",
     )
     parts = [part async for part in chain.astream("说一句话。")]

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from xgrammar import GrammarCompiler, GrammarMatcher, TokenizerInfo, VocabType
 
 from moesaic.errors import RequestError
 from moesaic.server.engine import Constraint, ConstraintKind, EngineLimits, EngineLoad, FinishReason, VllmEngine
@@ -170,11 +171,35 @@ def test_bounds_of_strings_become_patterns_and_data_stays_as_it_is() -> None:
         ("abcd", False),
         ("a\x0c", False),
         ('"', False),
-        (r"\n\u4e2d", True),
+        ("a🙂", True),
+        (r"\n", False),
+        ("\ud800", False),
     ):
         assert (re.fullmatch(strict["properties"]["a"]["pattern"], value) is not None) is fits
     assert re.fullmatch(strict["properties"]["maxLength"]["pattern"], "") is None
     assert re.fullmatch(strict["properties"]["maxLength"]["pattern"], "x" * 99)
+
+
+@pytest.mark.parametrize(
+    ("written", "fits"),
+    [
+        ("合🙂!".encode(), True),
+        ("\ud7ff\ue000\U0010ffff".encode(), True),
+        (b"abcd", False),
+        (b"\xed\xa0\x80", False),  # half of a surrogate pair
+        (b"\xe0\x80\x80", False),  # longer than need be
+        (b"\xf0\x80\x80\x80", False),
+        (b"\xf4\x90\x80\x80", False),  # beyond Unicode
+        (b"\x80", False),
+        (b"\x1f", False),
+    ],
+)
+def test_tokens_of_single_bytes_write_nothing_but_characters(written: bytes, fits: bool) -> None:
+    """What is no character would be read as several, and the string would not keep its bound."""
+    vocabulary = TokenizerInfo([bytes([byte]) for byte in range(256)], VocabType.RAW, stop_token_ids=[0])
+    schema = strict_schema(json.dumps({"type": "string", "maxLength": 3}))
+    matcher = GrammarMatcher(GrammarCompiler(vocabulary).compile_json_schema(schema))
+    assert all(matcher.accept_token(byte) for byte in b'"' + written + b'"') is fits
 
 
 @pytest.mark.parametrize(
