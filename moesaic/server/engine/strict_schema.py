@@ -1,4 +1,4 @@
-"""JSON Schemas for xgrammar, so that what it lets through is JSON.
+"""JSON Schemas for xgrammar, alone or within a structural tag, so that what it lets through is JSON.
 
 A bounded string (`minLength`, `maxLength`) is compiled by xgrammar 0.2 into any characters but quote and backslash: raw
 control characters among them, which JSON forbids, so that the answer would not parse. The same bounds are therefore
@@ -15,7 +15,7 @@ With a pattern xgrammar lets none through, or takes hundreds of milliseconds for
 import json
 from typing import Any
 
-__all__ = ["strict_schema"]
+__all__ = ["strict_schema", "strict_tag"]
 
 _CHARACTER = "[ !#-\\[\\]-\ud7ff\ue000-\U0010ffff]"
 """All of Unicode from the space on, but quote and backslash."""
@@ -27,6 +27,21 @@ _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperti
 def strict_schema(schema: str) -> str:
     """Give the JSON Schema `schema`, JSON text, with the bounds of strings written as patterns, or left out."""
     return json.dumps(_strict(json.loads(schema)), ensure_ascii=False)
+
+
+def strict_tag(tag: str) -> str:
+    """Give the structural tag `tag`, JSON text, with the JSON Schemas of its parts as `strict_schema` gives them."""
+    return json.dumps(_strict_contents(json.loads(tag)), ensure_ascii=False)
+
+
+def _strict_contents(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_strict_contents(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "json_schema" and "json_schema" in value:
+        return value | {"json_schema": _strict(value["json_schema"])}
+    return {key: _strict_contents(part) for key, part in value.items()}
 
 
 def _strict(value: Any) -> Any:

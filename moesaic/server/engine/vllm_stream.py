@@ -23,7 +23,7 @@ from moesaic.server.engine.request import (
     TokenLogprob,
     Usage,
 )
-from moesaic.server.engine.strict_schema import strict_schema
+from moesaic.server.engine.strict_schema import strict_schema, strict_tag
 
 __all__ = ["Stream", "sampling_params"]
 
@@ -158,6 +158,9 @@ def _structured_outputs(constraint: Constraint) -> StructuredOutputsParams:
 
     if constraint.kind is ConstraintKind.JSON_SCHEMA:
         return StructuredOutputsParams(json=strict_schema(cast(str, constraint.value)))
+
+    if constraint.kind is ConstraintKind.STRUCTURAL_TAG:
+        return StructuredOutputsParams(structural_tag=strict_tag(cast(str, constraint.value)))
 
     value = list(constraint.value) if isinstance(constraint.value, tuple) else constraint.value
     return StructuredOutputsParams(**{constraint.kind.value: value})

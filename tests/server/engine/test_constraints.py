@@ -10,7 +10,7 @@ from xgrammar import GrammarCompiler, GrammarMatcher, TokenizerInfo, VocabType
 from moesaic.errors import RequestError
 from moesaic.server.engine import Constraint, ConstraintKind, EngineLimits, EngineLoad, FinishReason, VllmEngine
 from moesaic.server.engine.constraint_rules import MAX_SCHEMA_DEPTH, check_constraint
-from moesaic.server.engine.strict_schema import strict_schema
+from moesaic.server.engine.strict_schema import strict_schema, strict_tag
 from tests.server.engine.asking import Answer, ask, eventually, request
 
 SESSION = pytest.mark.asyncio(loop_scope="session")
@@ -197,9 +197,15 @@ def test_bounds_of_strings_become_patterns_and_data_stays_as_it_is() -> None:
 def test_tokens_of_single_bytes_write_nothing_but_characters(written: bytes, fits: bool) -> None:
     """What is no character would be read as several, and the string would not keep its bound."""
     vocabulary = TokenizerInfo([bytes([byte]) for byte in range(256)], VocabType.RAW, stop_token_ids=[0])
-    schema = strict_schema(json.dumps({"type": "string", "maxLength": 3}))
-    matcher = GrammarMatcher(GrammarCompiler(vocabulary).compile_json_schema(schema))
-    assert all(matcher.accept_token(byte) for byte in b'"' + written + b'"') is fits
+    schema, compiler = {"type": "string", "maxLength": 3}, GrammarCompiler(vocabulary)
+    content = {"type": "json_schema", "json_schema": schema}
+    tags = [{"begin": "<", "content": content, "end": ">"}]
+    tag = {"type": "structural_tag", "format": {"type": "triggered_tags", "triggers": ["<"], "tags": tags}}
+    alone = compiler.compile_json_schema(strict_schema(json.dumps(schema)))
+    within = compiler.compile_structural_tag(strict_tag(json.dumps(tag)))
+    for grammar, begin, end in ((alone, b'"', b'"'), (within, b'<"', b'">')):
+        matcher = GrammarMatcher(grammar)
+        assert all(matcher.accept_token(byte) for byte in begin + written + end) is fits
 
 
 @pytest.mark.parametrize(
