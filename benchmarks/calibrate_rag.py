@@ -1,4 +1,6 @@
-"""`python -m benchmarks.calibrate_rag`: fits the numbers that cited answers are ranked and declined by.
+"""`python -m benchmarks.calibrate_rag`: fits the numbers that Moesaic comes with, from nothing and for two embedders.
+
+For a model and a base of one's own there is `moesaic calibrate`, which begins with these.
 
     python -m benchmarks.calibrate_rag --model build/demo/moe-int8
     python -m benchmarks.calibrate_rag --findings build/bench/rag-findings.json      fit again, without a model
@@ -13,22 +15,26 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks.rag_findings import Finding, collect
-from benchmarks.rag_fit import answer_ends, answerable_features, fit_answerable, fit_spans, rescaled, span_scores
 from benchmarks.rag_quality import python_base
-from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, load_questions
+from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, Question, load_questions
+from benchmarks.rag_scales import answer_ends, rescaled
 from moesaic.chains import RagOptions
 from moesaic.chains.embedder_scale import Ends, measured_ends
 from moesaic.cli.model_client import ModelPlace, opened_client
-from moesaic.retrieval import load_embedder
+from moesaic.client import InferenceClient
+from moesaic.retrieval import KnowledgeBase, load_embedder
+from moesaic.training.calibration import Finding, collect
+from moesaic.training.calibration.weight_fit import fit_answerable, fit_spans, span_scores
+from moesaic.training.tuning.grounded_question import GroundedQuestion
 
-__all__ = ["calibration_of", "main"]
+__all__ = ["calibration_of", "main", "weighed"]
 
 _MODULE = "benchmarks.calibrate_rag"
 _TARGET_FILE = Path(__file__).parent.parent / "moesaic/chains/rag_calibration.json"
@@ -55,12 +61,11 @@ def calibration_of(findings: Sequence[Finding], fitted_on: str, probes: Mapping[
     findings = [
         rescaled(finding, ends[finding.embedder]["en" if finding.language == "en" else "cross"]) for finding in findings
     ]
-    importance = _importance(findings)
     return {
         "fitted_on": fitted_on,
         "span_weights": _rounded(fit_spans(findings)),
-        "answerable_weights": _rounded(fit_answerable(findings, importance)),
-        "unjudged_weights": _rounded(fit_answerable(findings, importance, ("similarity", "absent_share"))),
+        "answerable_weights": _rounded(fit_answerable(findings)),
+        "unjudged_weights": _rounded(fit_answerable(findings, ("similarity", "absent_share"))),
         "probe_shares": [round(low, _DIGITS), round(high, _DIGITS)],
         "embedders": {
             digest: {language: [round(value, _DIGITS) for value in pair] for language, pair in sorted(pairs.items())}
@@ -74,7 +79,7 @@ def _fitted_ends(findings: Sequence[Finding], digest: str) -> dict[str, tuple[fl
     ends = {}
     for name, language in (("en", "en"), ("cross", "zh")):
         chosen = [finding for finding in findings if (finding.embedder, finding.language) == (digest, language)]
-        ends[name] = answer_ends(chosen, _importance(chosen))
+        ends[name] = answer_ends(chosen)
     return ends
 
 
@@ -83,10 +88,6 @@ def _share(ends: tuple[float, float], probes: tuple[float, float]) -> tuple[floa
     unrelated, related = probes
     low, high = ((end - unrelated) / (related - unrelated) for end in ends)
     return low, high
-
-
-def _importance(findings: Sequence[Finding]) -> list[float]:
-    return [_EASY if finding.split == "fit" else 1.0 for finding in findings]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         findings = asyncio.run(_collected(place, options.work, console))
         Finding.write(options.findings, findings)
         console.print(f"kept in {options.findings}")
-    findings = [finding for finding in Finding.read(options.findings) if finding.split in _SPLITS]
+    findings = Finding.read(options.findings)
     probes = {embedder.digest: measured_ends(embedder) for embedder in map(load_embedder, _EMBEDDERS)}
     date = datetime.now(UTC).date().isoformat()
     fitted_on = f"{len(findings)} findings on python-reference with {' and '.join(_EMBEDDERS)}, {date}"
@@ -121,8 +122,19 @@ async def _collected(place: ModelPlace, work: Path, console: Console) -> list[Fi
         for embedder in _EMBEDDERS:
             with python_base(work / "rag-quality", embedder, console.print) as base:
                 questions = load_questions([PYTHON_REFERENCE, CALIBRATION], base, _SPLITS)
-                findings += await collect(client, base, questions, RagOptions())
+                findings += await weighed(client, base, questions)
     return findings
+
+
+async def weighed(client: InferenceClient, base: KnowledgeBase, questions: Sequence[Question]) -> list[Finding]:
+    """Findings for questions, of which the easy ones count half."""
+    asked = [question for question in questions if question.answerable == bool(question.gold)]
+    plain = [GroundedQuestion(text=question.text, gold=question.gold) for question in asked]
+    found = await collect(client, base, plain, RagOptions())
+    return [
+        replace(finding, weight=_EASY if question.split == "fit" else 1.0)
+        for finding, question in zip(found, asked, strict=True)
+    ]
 
 
 def _fit_figures(findings: Sequence[Finding], written: dict[str, Any]) -> str:
@@ -131,8 +143,7 @@ def _fit_figures(findings: Sequence[Finding], written: dict[str, Any]) -> str:
     for each in findings:
         ends = written["embedders"][each.embedder]["en" if each.language == "en" else "cross"]
         finding = rescaled(each, tuple(ends))
-        features = answerable_features(finding)
-        odds = answerable["intercept"] + sum(answerable[name] * value for name, value in features.items())
+        odds = answerable["intercept"] + sum(answerable[name] * value for name, value in finding.features.items())
         right += (odds > 0) == finding.answerable
         if any(finding.found):
             reachable += 1

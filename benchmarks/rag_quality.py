@@ -25,13 +25,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.rag_questions import PYTHON_REFERENCE, Question, hits, load_questions
+from benchmarks.rag_questions import PYTHON_REFERENCE, Question, load_questions
 from benchmarks.report import Claim, Report, ResultTable, command_line, describe_machine, describe_versions
 from moesaic.artifact import ModelArtifact
 from moesaic.chains import CitedAnswer, Judge, RagChain, RagMode, RagOptions
 from moesaic.cli.model_client import ModelPlace, opened_client
 from moesaic.client import InferenceClient
 from moesaic.retrieval import DEFAULT_EMBEDDER, KnowledgeBase, load_embedder, load_sources
+from moesaic.retrieval.gold_span import hits
 from moesaic.server.engine.hardware import Machine
 
 __all__ = [

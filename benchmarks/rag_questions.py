@@ -1,49 +1,21 @@
-"""Questions about a knowledge base, with the spans that answer them, and when a citation has found one."""
+"""Questions about a knowledge base, with the spans that answer them."""
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import Self
 
 from moesaic.retrieval import KnowledgeBase
+from moesaic.retrieval.gold_span import GoldSpan
 
-__all__ = ["CALIBRATION", "PYTHON_REFERENCE", "GoldSpan", "Question", "hits", "load_questions"]
+__all__ = ["CALIBRATION", "PYTHON_REFERENCE", "Question", "load_questions"]
 
 PYTHON_REFERENCE = Path(__file__).parent.parent / "tests/data/python_reference_questions.json"
 """40 questions on Python's reference that it answers and 40 that it does not, one half of each for calibration."""
 
 CALIBRATION = Path(__file__).parent / "rag_calibration_questions.json"
 """More of the same kind, to fit with: none of them is ever reported on."""
-
-_ENOUGH = 0.5
-
-
-class GoldSpan(NamedTuple):
-    """A span that answers a question."""
-
-    document: str
-    start: int
-    end: int
-
-
-class Place(Protocol):
-    """Anything that names a span of a document."""
-
-    @property
-    def document(self) -> str:
-        """Id of the document."""
-        ...
-
-    @property
-    def start(self) -> int:
-        """Its first character."""
-        ...
-
-    @property
-    def end(self) -> int:
-        """The character after its last one."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +55,3 @@ def load_questions(paths: Iterable[Path], base: KnowledgeBase, splits: Sequence[
         Question.from_json(value, texts) for path in paths for value in json.loads(path.read_text(encoding="utf-8"))
     ]
     return [question for question in questions if not splits or question.split in splits]
-
-
-def hits(place: Place, gold: Iterable[GoldSpan], enough: float = _ENOUGH) -> bool:
-    """Whether a span shares at least the part `enough` of the shorter of the two with a gold span."""
-    return any(
-        place.document == span.document
-        and min(place.end, span.end) - max(place.start, span.start)
-        >= max(1, enough * min(place.end - place.start, span.end - span.start))
-        for span in gold
-    )

@@ -3,6 +3,9 @@
 The examples are made of public questions on other texts (qa/ of the data sets), with the embedder and the prompts of
 the service. The question set is never trained on: made examples are searched for its questions, and one that is found
 stops the benchmark. What is measured is the test half, of which nothing was fitted either, on the int8 artifact.
+
+Both models are asked twice: with the numbers that Moesaic comes with, which were fitted to the untuned one, and with
+numbers fitted to each of them on the other half of the questions, as `moesaic calibrate` does.
 """
 
 import asyncio
@@ -27,6 +30,9 @@ _FILES = (
     "cmrc2018_trial.jsonl",
 )
 _EXTRACTIVE = "extractive"
+_CALIBRATED = "-calibrated"
+_ROUNDED = "moe-int8"
+_FITTED = ("decline_f1", "log_loss", "first_span")
 _FULL: dict[str, Any] = {
     "steps": 60,
     "rows": 4,
@@ -73,11 +79,18 @@ def cells(scope: Scope, found: Sequence[Found]) -> list[Cell]:
     if trained is None:
         return [before, train]
     tuned = asking | {name: trained[name] for name in ("rounded", "artifact_digest")}
-    return [
-        before,
-        train,
-        Cell(experiment="sft", variant="after", settings=tuned, alone=True, estimate_s=60 * minutes),
+    after = Cell(experiment="sft", variant="after", settings=tuned, alone=True, estimate_s=60 * minutes)
+    if scope.quick:  # has too few questions to fit on
+        return [before, train, after]
+    untuned = str(Path(base["base"]).with_name(_ROUNDED))
+    fitted = [
+        Cell(experiment="sft", variant=f"{name}{_CALIBRATED}", settings=settings, alone=True, estimate_s=360)
+        for name, settings in (
+            ("before", {"rounded": untuned, "digest": base["base_digest"]}),
+            ("after", {"rounded": trained["rounded"], "digest": trained["artifact_digest"]}),
+        )
     ]
+    return [before, train, after, *fitted]
 
 
 def run(cell: Cell, place: Place) -> dict[str, Any]:
@@ -86,6 +99,8 @@ def run(cell: Cell, place: Place) -> dict[str, Any]:
         return _before(cell, place)
     if cell.variant == "train":
         return _train(cell, place)
+    if cell.variant.endswith(_CALIBRATED):
+        return _calibrated(cell, place)
     return {"modes": _asked(Path(cell.settings["rounded"]), cell, place)}
 
 
@@ -104,10 +119,16 @@ def tables(found: Sequence[Found]) -> dict[str, ResultTable]:
     """Both models in every mode."""
     trained = _figures(found, "train")
     rows = []
-    for name in ("before", "after"):
+    for name in ("before", "after", f"before{_CALIBRATED}", f"after{_CALIBRATED}"):
         for mode, quality in ((_figures(found, name) or {}).get("modes") or {}).items():
             figures = ("gold_hit", "refusal_precision", "refusal_recall", "refusal_f1", "exactness", "citations")
-            rows.append((f"{mode}, {name}", quality["questions"], *(quality[figure] for figure in figures)))
+            rows.append(
+                (
+                    f"{mode}, {name.replace('-', ' and ')}",
+                    quality["questions"],
+                    *(quality[figure] for figure in figures),
+                )
+            )
     if not rows or trained is None:
         return {}
     note = (
@@ -115,7 +136,26 @@ def tables(found: Sequence[Found]) -> dict[str, ResultTable]:
         f"{sum(trained['made'].values())} examples ({trained['made']}; left out: {trained['left_out']})."
     )
     columns = ("mode", "questions", "gold hit", "decline precision", "recall", "F1", "exact", "citations")
-    return {"Grounded answers before and after tuning": ResultTable(columns=columns, rows=tuple(rows), note=note)}
+    answers = ResultTable(columns=columns, rows=tuple(rows), note=note)
+    return {"Grounded answers before and after tuning": answers} | _fit_table(found)
+
+
+def _fit_table(found: Sequence[Found]) -> dict[str, ResultTable]:
+    """What fitting the numbers to each model is worth, on the questions that were fitted on, each left out once."""
+    rows = []
+    for name in ("before", "after"):
+        figures = _figures(found, f"{name}{_CALIBRATED}")
+        if figures is None:
+            continue
+        for numbers in ("before", "after"):
+            quality = figures["report"][numbers]
+            shown = "shipped" if numbers == "before" else "fitted"
+            rows.append((f"{name} tuning, {shown}", *(quality[each] for each in _FITTED)))
+    if not rows:
+        return {}
+    note = "Questions for calibration, five folds: each is judged by numbers that were fitted on the others."
+    table = ResultTable(columns=("numbers", "decline F1", "log loss", "best span answers"), rows=tuple(rows), note=note)
+    return {"Numbers of cited answers": table}
 
 
 def leaked(questions: Iterable[str], lines: Iterable[str]) -> list[str]:
@@ -144,12 +184,39 @@ def _before(cell: Cell, place: Place) -> dict[str, Any]:
         dtype="bfloat16",
         overwrite=True,
     )
-    rounded = conversion.quantize(base.folder, place.folder / "moe-int8", Scheme.INT8, overwrite=True)
+    rounded = conversion.quantize(base.folder, place.folder / _ROUNDED, Scheme.INT8, overwrite=True)
     return {
         "base": str(base.folder.resolve()),
         "base_digest": base.digest,
         "modes": _asked(rounded.folder, cell, place),
     }
+
+
+def _calibrated(cell: Cell, place: Place) -> dict[str, Any]:
+    """Fit the numbers to a model on the other half of the questions, and ask it the test half with them."""
+    from benchmarks.calibrate_rag import weighed
+    from benchmarks.rag_quality import measure, python_base, quality_of
+    from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, load_questions
+    from moesaic.chains import RagOptions
+    from moesaic.cli.model_client import ModelPlace, opened_client
+    from moesaic.retrieval import DEFAULT_EMBEDDER
+    from moesaic.training.calibration import cross_validated, fit_calibration
+
+    async def ask() -> dict[str, Any]:
+        with python_base(place.work / "rag-quality", DEFAULT_EMBEDDER, print) as base:
+            async with opened_client(ModelPlace(model=Path(cell.settings["rounded"]))) as client:
+                others = load_questions([PYTHON_REFERENCE, CALIBRATION], base, ["calibration", "fit"])
+                findings = await weighed(client, base, others)
+                fitted = fit_calibration(findings, cell.variant)
+                test = load_questions([PYTHON_REFERENCE], base, ["test"])
+                answered = await measure(client, base, test, RagOptions(calibration=fitted), print)
+        return {
+            "modes": {_EXTRACTIVE: asdict(quality_of(answered))},
+            "calibration": fitted.to_json(),
+            "report": cross_validated(findings).to_json(),
+        }
+
+    return asyncio.run(ask())
 
 
 def _asked(model: Path, cell: Cell, place: Place) -> dict[str, Any]:

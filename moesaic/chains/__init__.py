@@ -10,7 +10,7 @@ rag_options.py        how; citation.py: what an answer and a citation are; quest
 evidence.py           passages and spans for a question; candidate_spans.py, question_words.py, embedder_scale.py
 span_likelihood.py    the model's view of spans; span_choice.py: another; answerability.py: whether any will do
 extractive.py         answers made of spans; generative.py, sentence_support.py: answers written and checked
-rag_calibration.py    the fitted numbers
+rag_calibration.py    RagCalibration, the fitted numbers
 deadline.py           one time limit over several steps; blocking_events.py: streams for code that cannot await
 chat_model.py         ChatMoesaic, a served model as a LangChain chat model
 chat_messages.py      LangChain's messages and those of the wire
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from moesaic.chains.citation import AnswerPart, Citation, CitedAnswer
     from moesaic.chains.embeddings import MoesaicEmbeddings
     from moesaic.chains.rag import RagChain
+    from moesaic.chains.rag_calibration import RagCalibration
     from moesaic.chains.rag_options import Judge, RagMode, RagOptions
     from moesaic.chains.token_activated import TokenActivatedChain
     from moesaic.chains.tool_answer import Ending, ToolAnswer, ToolPart
@@ -47,6 +48,7 @@ __all__ = [
     "Ending",
     "Judge",
     "MoesaicEmbeddings",
+    "RagCalibration",
     "RagChain",
     "RagMode",
     "RagOptions",
@@ -62,6 +64,7 @@ _MODULES = {
     "citation": ("AnswerPart", "Citation", "CitedAnswer"),
     "embeddings": ("MoesaicEmbeddings",),
     "rag": ("RagChain",),
+    "rag_calibration": ("RagCalibration",),
     "rag_options": ("Judge", "RagMode", "RagOptions"),
     "token_activated": ("TokenActivatedChain",),
     "tool_answer": ("Ending", "ToolAnswer", "ToolPart"),

@@ -67,21 +67,21 @@ class EmbedderScale:
         return (cosine - low) / max(high - low, 1e-3)
 
     @classmethod
-    def of(cls, embedder: Embedder, question: str) -> Self:
+    def of(cls, embedder: Embedder, question: str, calibration: RagCalibration) -> Self:
         """The scale for a question; for an unknown embedder it is measured, which takes 32 embeddings."""
-        with _lock:
-            if embedder.digest not in _ends:
-                _ends[embedder.digest] = RagCalibration.load().embedders.get(embedder.digest) or _estimated(embedder)
-            return cls(language=language_of(question), ends=_ends[embedder.digest])
+        ends = calibration.embedders.get(embedder.digest) or _estimated(embedder, *calibration.probe_shares)
+        return cls(language=language_of(question), ends=ends)
 
 
 _lock = threading.Lock()
-_ends: dict[str, Ends] = {}
+_probed: dict[str, Ends] = {}
 
 
-def _estimated(embedder: Embedder) -> Ends:
-    low, high = RagCalibration.load().probe_shares
-    probed = measured_ends(embedder).items()
+def _estimated(embedder: Embedder, low: float, high: float) -> Ends:
+    with _lock:
+        if embedder.digest not in _probed:
+            _probed[embedder.digest] = measured_ends(embedder)
+        probed = _probed[embedder.digest].items()
     return {name: (start + low * (end - start), start + high * (end - start)) for name, (start, end) in probed}
 
 

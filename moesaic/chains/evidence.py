@@ -5,7 +5,7 @@ are encoded (`moesaic.chains.span_vectors`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -50,12 +50,6 @@ class RankedSpan:
             "likelihood": self.likelihood,
         }
 
-    @property
-    def score(self) -> float:
-        """The weighted sum; differences are log-odds of holding the answer."""
-        weights = RagCalibration.load().span_weights
-        return sum(weights[name] * value for name, value in self.features.items())
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -71,16 +65,22 @@ class Evidence:
     """Share of the question's words that the base never mentions."""
     has_likelihoods: bool = False
     """Whether the model was asked how likely the spans make the question."""
+    calibration: RagCalibration = field(default_factory=RagCalibration.load, repr=False)
+    """What the spans are weighed with."""
 
     @classmethod
-    def gather(cls, base: KnowledgeBase, question: str, passages: int) -> Self:
-        """Search the base and look at the spans of the best passages."""
+    def gather(
+        cls, base: KnowledgeBase, question: str, passages: int, calibration: RagCalibration | None = None
+    ) -> Self:
+        """Search the base and look at the spans of the best passages, weighed with the shipped numbers or others."""
+        calibration = calibration or RagCalibration.load()
         embedder = base.embedder
-        scale = EmbedderScale.of(embedder, question)
+        scale = EmbedderScale.of(embedder, question, calibration)
         found = base.search(question, k=passages)
         candidates = candidate_spans(found)
         if not candidates:
-            return cls(question=question, vectors=np.zeros((0, embedder.dimension), dtype=np.float32))
+            nothing = np.zeros((0, embedder.dimension), dtype=np.float32)
+            return cls(question=question, vectors=nothing, calibration=calibration)
 
         vectors = span_vectors(embedder, [span.text for span in candidates])
         cosines = vectors @ embedder.embed_queries([question])[0]
@@ -98,28 +98,36 @@ class Evidence:
             )
             for span, cosine in zip(candidates, cosines, strict=True)
         ]
-        order = sorted(range(len(spans)), key=lambda number: -spans[number].score)
-        return cls(
+        gathered = cls(
             question=question,
             passages=tuple(found),
-            spans=tuple(spans[number] for number in order),
-            vectors=vectors[order],
+            spans=tuple(spans),
+            vectors=vectors,
             absent_share=words.absent_share,
+            calibration=calibration,
         )
+        return gathered._ranked(spans)
 
-    def with_likelihoods(self, likelihoods: Sequence[float]) -> "Evidence":
+    def score(self, ranked: RankedSpan) -> float:
+        """What speaks for a span; differences are log-odds of holding the answer."""
+        return self.calibration.span_score(ranked.features)
+
+    def with_likelihoods(self, likelihoods: Sequence[float]) -> Self:
         """The same with what the model gives for the first spans; the others are left out, the best come first."""
         judged = [
             replace(span, likelihood=likelihood) for span, likelihood in zip(self.spans, likelihoods, strict=False)
         ]
-        order = sorted(range(len(judged)), key=lambda number: -judged[number].score)
-        spans = tuple(judged[number] for number in order)
-        return replace(self, spans=spans, vectors=self.vectors[order], has_likelihoods=True)
+        return replace(self._ranked(judged), has_likelihoods=True)
 
-    def with_first(self, chosen: int) -> "Evidence":
+    def with_first(self, chosen: int) -> Self:
         """The same with one span before all others; the others keep their order, and what they are worth."""
         order = [chosen, *(number for number in range(len(self.spans)) if number != chosen)]
         return replace(self, spans=tuple(self.spans[number] for number in order), vectors=self.vectors[order])
+
+    def _ranked(self, spans: Sequence[RankedSpan]) -> Self:
+        """The same with its first spans, as they are given, and the best first."""
+        order = sorted(range(len(spans)), key=lambda number: -self.score(spans[number]))
+        return replace(self, spans=tuple(spans[number] for number in order), vectors=self.vectors[order])
 
     @property
     def features(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ def extract(evidence: Evidence, options: RagOptions) -> list[Citation]:
         span = ranked.span
         if len(citations) == options.max_citations:
             break
-        if math.exp(ranked.score - evidence.spans[0].score) < options.citation_share:
+        if math.exp(evidence.score(ranked) - evidence.score(evidence.spans[0])) < options.citation_share:
             break
         if any(c.document == span.document and c.start < span.end and span.start < c.end for c in citations):
             continue

@@ -135,7 +135,7 @@ class RagChain(Served, RunnableSerializable[Question, CitedAnswer | AnswerPart])
             question = checked_question(given)
             deadline = Deadline(self.timeout_s)
             evidence = await deadline.wait_for(
-                asyncio.to_thread(Evidence.gather, self.base, question, self.options.passages)
+                asyncio.to_thread(Evidence.gather, self.base, question, self.options.passages, self.options.calibration)
             )
             judged = await self._judged(evidence, deadline)
             score = answerable_probability(judged.evidence)

@@ -1,8 +1,9 @@
 """How questions are answered from a knowledge base."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from moesaic.chains.rag_calibration import RagCalibration
 from moesaic.errors import InputError
 
 __all__ = ["Judge", "RagMode", "RagOptions"]
@@ -55,6 +56,8 @@ class RagOptions:
     """Most tokens of a generative answer."""
     min_support: float = 0.65
     """Sentences of a generative answer that no span supports as much as this are dropped, 0 to 1."""
+    calibration: RagCalibration = field(default_factory=RagCalibration.load, hash=False, repr=False)
+    """What spans and questions are weighed with; `RagCalibration.read` reads what `moesaic calibrate` wrote."""
 
     def __post_init__(self) -> None:
         """Check the ranges once."""

@@ -30,7 +30,7 @@ class Support(NamedTuple):
 
 def best_support(base: KnowledgeBase, evidence: Evidence, sentence: str) -> Support | None:
     """What supports a sentence best; None if nothing does."""
-    scale = EmbedderScale.of(base.embedder, sentence)
+    scale = EmbedderScale.of(base.embedder, sentence, evidence.calibration)
     cosines = evidence.vectors @ base.embedder.embed_queries([sentence])[0]
     words = stems(" ".join(query_words(sentence)))
     numbers = set(_NUMBER.findall(sentence))

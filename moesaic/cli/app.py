@@ -9,6 +9,7 @@ import moesaic
 from moesaic.cli import (
     adapt,
     ask,
+    calibrate,
     chat,
     data,
     demo,
@@ -56,6 +57,7 @@ app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("chat")(chat.chat)
 app.command("ask")(ask.ask)
+app.command("calibrate")(calibrate.calibrate)
 app.command("search")(search.search)
 app.command("page")(search.page)
 app.command("doctor")(doctor.doctor)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from moesaic.chains.rag_calibration import RagCalibration
 from moesaic.chains.rag_options import Judge, RagMode, RagOptions
 from moesaic.cli.model_client import DEFAULT_TARGET, ModelPlace, opened_client, read_token
 
@@ -41,6 +42,9 @@ def ask(
     ] = Judge.LIKELIHOOD,
     threshold: Annotated[float, typer.Option(help="Decline below this score; 0 never declines.")] = 0.5,
     citations: Annotated[int, typer.Option(help="Most spans that an extractive answer is made of.")] = 3,
+    calibration: Annotated[
+        Path | None, typer.Option(help="What moesaic calibrate wrote; the numbers of Moesaic itself if not given.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="For --model: auto, vllm, or transformers (slow reference).")] = "auto",
     token_file: Annotated[Path | None, typer.Option(help="File with the credential that the server asks for.")] = None,
     root_certificates: Annotated[
@@ -57,7 +61,8 @@ def ask(
     from moesaic.retrieval import KnowledgeHome
 
     asked = checked_question(question)
-    options = RagOptions(mode=mode, judge=judge, threshold=threshold, max_citations=citations)
+    weighed = RagCalibration.load() if calibration is None else RagCalibration.read(calibration)
+    options = RagOptions(mode=mode, judge=judge, threshold=threshold, max_citations=citations, calibration=weighed)
     token = None if token_file is None else read_token(token_file)
     place = ModelPlace(target=target, model=model, token=token, root_certificates=root_certificates, engine=engine)
     with KnowledgeHome(base).open(kb) as opened:

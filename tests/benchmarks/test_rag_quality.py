@@ -4,17 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from benchmarks.calibrate_rag import calibration_of
-from benchmarks.rag_findings import Finding, collect
-from benchmarks.rag_fit import answer_ends, fit_answerable, fit_spans, rescaled
+from benchmarks.calibrate_rag import calibration_of, weighed
 from benchmarks.rag_quality import Answered, measure, quality_claims, quality_of
-from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, GoldSpan, Question, hits, load_questions
-from moesaic.chains import Citation, CitedAnswer, RagOptions
-from moesaic.chains.rag_calibration import RagCalibration
+from benchmarks.rag_questions import CALIBRATION, PYTHON_REFERENCE, Question, load_questions
+from benchmarks.rag_scales import answer_ends, rescaled
+from moesaic.chains import Citation, CitedAnswer, RagCalibration, RagOptions
+from moesaic.retrieval.gold_span import GoldSpan
+from moesaic.training.calibration import Finding
+from moesaic.training.calibration.weight_fit import fit_answerable, fit_spans
 from tests.chains.rag_scene import asking, made_base
+from tests.training.calibration.findings import made_findings
 
 QUESTIONS: list[dict[str, Any]] = [
     {"question": "Where does the cat sleep?", "gold": [{"document": "pets", "quote": "The cat sleeps on the mat."}]},
@@ -63,63 +64,16 @@ def test_an_inexact_quote_fails_its_claim() -> None:
     assert not quality_claims(quality)[0].holds
 
 
-@pytest.mark.parametrize(
-    ("document", "start", "end", "found"),
-    [
-        ("a", 100, 200, True),
-        ("a", 150, 400, True),
-        ("a", 151, 400, False),
-        ("a", 120, 130, True),
-        ("a", 195, 205, True),
-        ("a", 196, 206, False),
-        ("b", 100, 200, False),
-    ],
-)
-def test_a_citation_hits_if_half_of_the_shorter_one_is_shared(document: str, start: int, end: int, found: bool) -> None:
-    assert hits(GoldSpan(document, start, end), [GoldSpan("a", 100, 200)]) is found
-
-
-def findings(count: int) -> list[Finding]:
-    """Questions whose right span is likelier and nearer by plan; the other features are noise."""
-    rng = np.random.default_rng(7)
-    made = []
-    for number in range(count):
-        right, answerable = int(rng.integers(5)), number % 2 == 0
-        spans = []
-        for index in range(5):
-            features = dict.fromkeys(("similarity", "passage_similarity", "coverage", "reciprocal_rank"), 0.0)
-            features = {name: float(rng.normal()) for name in features} | {"likelihood": float(rng.normal())}
-            features["likelihood"] += 4.0 * (index == right) * answerable
-            features["similarity"] += 1.0 * answerable
-            if number % 4 >= 2:
-                features["similarity"] = 0.5 + 0.25 * features["similarity"]  # a narrower scale, which is found
-            spans.append(features)
-        made.append(
-            Finding(
-                id=str(number),
-                embedder="digest",
-                ends=(0.0, 1.0),
-                split="fit",
-                language="en" if number % 4 < 2 else "zh",
-                answerable=answerable,
-                absent_share=float(rng.random()) * (1 - 0.5 * answerable),
-                spans=tuple(spans),
-                found=tuple(index == right and answerable for index in range(5)),
-            )
-        )
-    return made
-
-
 def test_what_was_planted_is_found_and_no_weight_has_the_wrong_sign(tmp_path: Path) -> None:
-    made = findings(200)
+    made = made_findings(200)
     english, chinese = ([each for each in made if each.language == language] for language in ("en", "zh"))
-    ends = [answer_ends(chosen, [1.0] * len(chosen)) for chosen in (english, chinese)]
+    ends = [answer_ends(chosen) for chosen in (english, chinese)]
     assert ends[1] == pytest.approx([0.5 + 0.25 * end for end in ends[0]], abs=0.1)
     made = [rescaled(finding, ends[finding.language == "zh"]) for finding in made]
     spans = fit_spans(made)
     assert spans["likelihood"] > 3 * max(weight for name, weight in spans.items() if name != "likelihood")
     assert min(spans.values()) >= 0
-    weights = fit_answerable(made, [1.0] * len(made))
+    weights = fit_answerable(made)
     assert weights["contrast"] > 0
     assert weights["similarity"] > 0
     assert weights["absent_share"] < 0
@@ -145,7 +99,7 @@ async def test_questions_are_asked_and_found(tmp_path: Path) -> None:
         questions = load_questions([path], base)
         async with asking(base) as scene:
             done = await measure(scene.chain.client, base, questions, RagOptions(threshold=0.0))
-            kept = await collect(scene.chain.client, base, questions, RagOptions())
+            kept = await weighed(scene.chain.client, base, questions)
     quality = quality_of(done)
     assert (quality.exactness, quality.gold_hit, quality.refusal_f1) == (1.0, 1.0, 0.0)
     assert [any(finding.found) for finding in kept] == [True, True, False]

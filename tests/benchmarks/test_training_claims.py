@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from benchmarks import (
 from benchmarks.report import Claim
 from benchmarks.training_cells import Cell, Found
 from benchmarks.training_dedup import Planted
-from benchmarks.training_experiment import EXPERIMENTS, experiment_named
+from benchmarks.training_experiment import EXPERIMENTS, Scope, experiment_named
 
 REQUIRED = """
 moe_loss_vs_dense_equal_flops = "reported"
@@ -211,15 +212,36 @@ def test_tuning_that_declines_no_better_fails() -> None:
             names = ("gold_hit", "refusal_precision", "refusal_recall", "exactness", "citations", "questions")
             return {"extractive": dict.fromkeys(names, 1.0) | {"refusal_f1": value}}
 
+        fitted = dict.fromkeys(("decline_f1", "log_loss", "first_span"), 0.5)
         return [
             found("train", {"seconds": 1.0, "made": {"choice": 3}, "left_out": {}}),
             found("before", {"modes": quality(before)}),
             found("after", {"modes": quality(after)}),
+            found("after-calibrated", {"modes": quality(1.0), "report": {"before": fitted, "after": fitted}}),
         ]
 
     assert values(training_sft.claims(tuned(0.5, 0.6))) == {"sft_refusal_f1_gain": pytest.approx(0.1)}
     assert not training_sft.claims(tuned(0.5, 0.5))[0].holds
-    assert len(training_sft.tables(tuned(0.5, 0.6))["Grounded answers before and after tuning"].rows) == 2
+    tables = training_sft.tables(tuned(0.5, 0.6))
+    rows = [row[0] for row in tables["Grounded answers before and after tuning"].rows]
+    assert rows == ["extractive, before", "extractive, after", "extractive, after and calibrated"]
+    rows = [row[0] for row in tables["Numbers of cited answers"].rows]
+    assert rows == ["after tuning, shipped", "after tuning, fitted"]
+
+
+def test_both_models_are_asked_again_with_numbers_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "qa").mkdir()
+    (tmp_path / "qa" / "cmrc2018_trial.jsonl").touch()
+    before = found("before", {"base": "w/moe", "base_digest": "b", "modes": {}})
+    trained = found("train", {"rounded": "w/tuned-int8", "artifact_digest": "t"})
+    scope = Scope(quick=False, data=tmp_path)
+    assert [cell.variant for cell in training_sft.cells(scope, [])] == ["before"]
+    assert [cell.variant for cell in training_sft.cells(scope, [before])] == ["before", "train"]
+    cells = {cell.variant: cell.settings for cell in training_sft.cells(scope, [before, trained])}
+    assert cells["before-calibrated"] == {"rounded": "w/moe-int8", "digest": "b"}
+    assert cells["after-calibrated"] == {"rounded": "w/tuned-int8", "digest": "t"}
+    quick = training_sft.cells(Scope(quick=True, data=tmp_path), [before, trained])
+    assert [cell.variant for cell in quick] == ["before", "train", "after"]
 
 
 def test_questions_of_the_test_set_are_found_in_examples() -> None:

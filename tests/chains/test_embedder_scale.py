@@ -27,9 +27,9 @@ def test_an_embedder_that_tells_nothing_apart_gives_finite_figures() -> None:
 
 def test_an_unknown_embedder_is_measured_once() -> None:
     embedder = ScriptedEmbedder(48)
-    first = EmbedderScale.of(embedder, "Why?")
-    assert first == EmbedderScale.of(embedder, "Why not?")
-    assert EmbedderScale.of(embedder, "为什么 `x` 不行?").language == "zh"
+    first = EmbedderScale.of(embedder, "Why?", RagCalibration.load())
+    assert first == EmbedderScale.of(embedder, "Why not?", RagCalibration.load())
+    assert EmbedderScale.of(embedder, "为什么 `x` 不行?", RagCalibration.load()).language == "zh"
     assert embedder.embedded == [answer for _, answer in PROBES]
     assert {related > unrelated + 0.1 for unrelated, related in first.ends.values()} == {True}
 
@@ -40,7 +40,7 @@ def test_the_embedders_that_are_recommended_are_known(name: str) -> None:
     known = RagCalibration.load().embedders[embedder.digest]
     assert known.keys() == measured_ends(embedder).keys()
     assert all(low < high for low, high in known.values())
-    scale = EmbedderScale.of(embedder, "Why do cats purr?")
+    scale = EmbedderScale.of(embedder, "Why do cats purr?", RagCalibration.load())
     near = float(
         embedder.embed_queries(["Why do cats purr?"])[0] @ embedder.embed_documents(["Cats purr when glad."])[0]
     )

@@ -16,27 +16,20 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from moesaic.errors import CorpusError, DocumentError
 from moesaic.retrieval import Document
+from moesaic.retrieval.gold_span import GoldSpan
 
-__all__ = ["GoldSpan", "GroundedQuestion", "GroundedSet", "read_grounded"]
+__all__ = ["GroundedQuestion", "GroundedSet", "read_grounded"]
 
 _log = logging.getLogger(__name__)
 
 _MOST_TITLE = 200
 _MOST_LEFT_OUT = 0.05
-
-
-class GoldSpan(NamedTuple):
-    """A span that answers a question, `[start, end)` of a document's text."""
-
-    document: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, kw_only=True)

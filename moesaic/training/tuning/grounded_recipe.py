@@ -23,8 +23,9 @@ from moesaic.chains.rag_options import RagOptions
 from moesaic.chains.span_likelihood import affordable
 from moesaic.errors import RecipeError
 from moesaic.retrieval import KnowledgeBase, sentences
+from moesaic.retrieval.gold_span import GoldSpan, hits
 from moesaic.training.tuning.conversation import Example
-from moesaic.training.tuning.grounded_question import GoldSpan, GroundedQuestion
+from moesaic.training.tuning.grounded_question import GroundedQuestion
 from moesaic.training.tuning.served_prompts import choice_conversation, likelihood_completion, written_conversation
 
 __all__ = [
@@ -44,8 +45,6 @@ CHOICES = 8
 """Spans that `Judge.CHOICE` is shown."""
 CHOICE_BYTES = 2400
 """Most bytes of them in UTF-8."""
-
-_ENOUGH = 0.5
 
 
 class ServedFormat(StrEnum):
@@ -117,13 +116,13 @@ class _Maker:
 
     async def _ask(self, question: GroundedQuestion) -> None:
         rag, formats = self._options.rag, self._options.formats
-        evidence = Evidence.gather(self._base, question.text, rag.passages)
+        evidence = Evidence.gather(self._base, question.text, rag.passages, rag.calibration)
         if not evidence.spans:
             self._left_out["nothing was found"] += 1
             return
 
         shown = affordable(evidence.spans, min(rag.judged_spans, CHOICES), CHOICE_BYTES)
-        answering = [span for span in evidence.spans if _answers(span, question.gold)]
+        answering = [span for span in evidence.spans if hits(span.span, question.gold)]
         if question.gold and not answering:
             self._left_out["no span that answers was found"] += 1
             return
@@ -170,17 +169,6 @@ class _Maker:
     def _keep(self, kind: ServedFormat, example: Example) -> None:
         self._made[kind] += 1
         self._examples.append(example)
-
-
-def _answers(ranked: RankedSpan, gold: Iterable[GoldSpan]) -> bool:
-    """Whether a span shares at least half of the shorter of the two with a gold span."""
-    span = ranked.span
-    return any(
-        span.document == one.document
-        and min(span.end, one.end) - max(span.start, one.start)
-        >= max(1, _ENOUGH * min(span.end - span.start, one.end - one.start))
-        for one in gold
-    )
 
 
 def _sentences(ranked: RankedSpan, gold: Iterable[GoldSpan]) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from moesaic.errors import CorpusError
 from moesaic.retrieval import Document
-from moesaic.training.tuning.grounded_question import GoldSpan, GroundedSet, read_grounded
+from moesaic.retrieval.gold_span import GoldSpan
+from moesaic.training.tuning.grounded_question import GroundedSet, read_grounded
 
 CONTEXT = "The cat sleeps on the mat. The cat eats fish."
 

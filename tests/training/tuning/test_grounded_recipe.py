@@ -12,8 +12,9 @@ from moesaic.chains import RagChain, RagOptions
 from moesaic.chains.rag_options import Judge, RagMode
 from moesaic.errors import RecipeError
 from moesaic.retrieval import Document, KnowledgeBase, ScriptedEmbedder
+from moesaic.retrieval.gold_span import GoldSpan
 from moesaic.training.tuning.conversation import Completion, Conversation, Role
-from moesaic.training.tuning.grounded_question import GoldSpan, GroundedQuestion
+from moesaic.training.tuning.grounded_question import GroundedQuestion
 from moesaic.training.tuning.grounded_recipe import REFUSALS, GroundedOptions, ServedFormat, grounded_examples
 
 TEXTS = {

@@ -6,7 +6,8 @@ import pytest
 
 from moesaic.errors import CorpusError, RecipeError
 from moesaic.retrieval import Document
-from moesaic.training.tuning.grounded_question import GoldSpan, GroundedQuestion, GroundedSet
+from moesaic.retrieval.gold_span import GoldSpan
+from moesaic.training.tuning.grounded_question import GroundedQuestion, GroundedSet
 from moesaic.training.tuning.text_pair import (
     PairOptions,
     TextPair,
