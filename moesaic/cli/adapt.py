@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moesaic.cli.progress import shown_progress
+from moesaic.cli.shared_options import Json
 
 if TYPE_CHECKING:
     from moesaic.training.adaptation.adapting import Adapted
@@ -22,7 +23,7 @@ def adapt(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one value, such as stages.dapt.passes=0.5."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Adapt a model to a field and to a task, stage by stage: DAPT, TAPT, kNN-TAPT.
 

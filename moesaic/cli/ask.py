@@ -12,7 +12,8 @@ from rich.console import Console
 
 from moesaic.chains.rag_calibration import RagCalibration
 from moesaic.chains.rag_options import Judge, RagMode, RagOptions
-from moesaic.cli.model_client import DEFAULT_TARGET, ModelPlace, opened_client, read_token
+from moesaic.cli.model_client import ModelPlace, opened_client, read_token
+from moesaic.cli.shared_options import BaseFolder, LocalEngine, LocalModel, RootCertificates, Target, TokenFile
 
 if TYPE_CHECKING:
     from moesaic.chains import CitedAnswer
@@ -24,16 +25,9 @@ __all__ = ["ask"]
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask, in any language.")],
     kb: Annotated[str, typer.Option("--kb", help="Name of the knowledge base.")],
-    base: Annotated[
-        Path | None,
-        typer.Option(help="Folder of all knowledge bases; MOESAIC_KB_HOME or ~/.local/share/moesaic/kb if not given."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help=f"Server: HOST:PORT, or unix:/path of its socket; {DEFAULT_TARGET} if not given.")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of an artifact, to run it in this process instead of asking a server.")
-    ] = None,
+    base: BaseFolder = None,
+    target: Target = None,
+    model: LocalModel = None,
     mode: Annotated[
         RagMode, typer.Option(help="The answer is made of quotes, or written by the model and checked.")
     ] = RagMode.EXTRACTIVE,
@@ -45,11 +39,9 @@ def ask(
     calibration: Annotated[
         Path | None, typer.Option(help="What moesaic calibrate wrote; the numbers of Moesaic itself if not given.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="For --model: auto, vllm, or transformers (slow reference).")] = "auto",
-    token_file: Annotated[Path | None, typer.Option(help="File with the credential that the server asks for.")] = None,
-    root_certificates: Annotated[
-        Path | None, typer.Option(help="PEM file that vouches for the server; turns TLS on.")
-    ] = None,
+    engine: LocalEngine = "auto",
+    token_file: TokenFile = None,
+    root_certificates: RootCertificates = None,
     timeout_s: Annotated[float, typer.Option(help="Longest time of an answer, in seconds.")] = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")] = False,
 ) -> None:

@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from moesaic.cli.model_client import DEFAULT_TARGET, ModelPlace, opened_client, read_token
+from moesaic.cli.model_client import ModelPlace, opened_client, read_token
 from moesaic.cli.progress import shown_progress
+from moesaic.cli.shared_options import BaseFolder, Json, LocalEngine, LocalModel, RootCertificates, Target, TokenFile
 
 if TYPE_CHECKING:
     from moesaic.retrieval import KnowledgeBase
@@ -29,22 +30,13 @@ def calibrate(
     ],
     kb: Annotated[str, typer.Option("--kb", help="Name of the knowledge base that the questions are on.")],
     out: Annotated[Path, typer.Option(help="File to write, for moesaic ask --calibration.")],
-    base: Annotated[
-        Path | None,
-        typer.Option(help="Folder of all knowledge bases; MOESAIC_KB_HOME or ~/.local/share/moesaic/kb if not given."),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help=f"Server: HOST:PORT, or unix:/path of its socket; {DEFAULT_TARGET} if not given.")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of an artifact, to run it in this process instead of asking a server.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="For --model: auto, vllm, or transformers (slow reference).")] = "auto",
-    token_file: Annotated[Path | None, typer.Option(help="File with the credential that the server asks for.")] = None,
-    root_certificates: Annotated[
-        Path | None, typer.Option(help="PEM file that vouches for the server; turns TLS on.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+    base: BaseFolder = None,
+    target: Target = None,
+    model: LocalModel = None,
+    engine: LocalEngine = "auto",
+    token_file: TokenFile = None,
+    root_certificates: RootCertificates = None,
+    as_json: Json = False,
 ) -> None:
     """Fit how cited answers are ranked and declined to a model and a base, and say whether it helps.
 

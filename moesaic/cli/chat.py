@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from moesaic.cli.failure import report_failure
 from moesaic.cli.model_client import read_token
+from moesaic.cli.shared_options import RootCertificates, TokenFile
 from moesaic.errors import InputError, MoesaicError
 
 if TYPE_CHECKING:
@@ -40,10 +40,8 @@ def chat(
         int | None, typer.Option(help="Most tokens of an answer; the server's default if not given.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Makes drawing reproducible.")] = None,
-    token_file: Annotated[Path | None, typer.Option(help="File with the credential that the server asks for.")] = None,
-    root_certificates: Annotated[
-        Path | None, typer.Option(help="PEM file that vouches for the server; turns TLS on.")
-    ] = None,
+    token_file: TokenFile = None,
+    root_certificates: RootCertificates = None,
     timeout_s: Annotated[float, typer.Option(help="Longest time of an answer, in seconds.")] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each turn.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 from moesaic.cli.data_report import print_composition, print_stages
 from moesaic.cli.data_stages import Inputs, print_json, run_stages, write_stage
 from moesaic.cli.progress import shown_progress
+from moesaic.cli.shared_options import Json
 from moesaic.errors import InputError, RecipeError
 
 __all__ = [
@@ -39,7 +40,6 @@ To = Annotated[Path, typer.Option("--to", help="JSON lines to write: a document 
 TextField = Annotated[str, typer.Option(help="Field of JSON lines, or column of Parquet, that holds the text.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of the files, such as gb18030.")]
 ByLine = Annotated[bool, typer.Option("--by-line", help="Take every line of a text file for a document.")]
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
 
 @app.command()

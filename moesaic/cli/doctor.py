@@ -21,6 +21,7 @@ from rich.table import Table
 
 from moesaic.artifact import ModelArtifact
 from moesaic.cli.sandbox import probe_rows
+from moesaic.cli.shared_options import Json
 from moesaic.errors import MoesaicError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def doctor(
     artifact: Annotated[
         Path | None, typer.Argument(help="Folder of an artifact: also say how this machine would serve it.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+    as_json: Json = False,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure the memory bandwidth for a second; needs the extra hf.")
     ] = False,

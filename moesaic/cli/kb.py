@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moesaic.cli.progress import shown_progress
+from moesaic.cli.shared_options import BaseFolder, Json
 from moesaic.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,13 +25,6 @@ app = typer.Typer(no_args_is_help=True, help="Make, search and inspect knowledge
 _SHOWN_CHARACTERS = 300
 
 Name = Annotated[str, typer.Argument(help="Name of a knowledge base.")]
-Base = Annotated[
-    Path | None,
-    typer.Option(
-        "--base", help="Folder of all knowledge bases; MOESAIC_KB_HOME or ~/.local/share/moesaic/kb if not given."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
 
 @app.command()
@@ -51,7 +45,7 @@ def add(
         ),
     ] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of text files, such as gb18030.")] = "utf-8",
-    base: Base = None,
+    base: BaseFolder = None,
     as_json: Json = False,
 ) -> None:
     """Add documents to a knowledge base, which is made if it is not there; changed documents are replaced.
@@ -81,7 +75,7 @@ def search(
     query: Annotated[str, typer.Argument(help="A question, or keywords.")],
     k: Annotated[int, typer.Option("--k", "-k", help="How many passages.")] = 8,
     mode: Annotated[str, typer.Option(help="hybrid, vector (by meaning) or lexical (by words).")] = "hybrid",
-    base: Base = None,
+    base: BaseFolder = None,
     as_json: Json = False,
 ) -> None:
     """Show the passages that answer a query best, each with its document and span.
@@ -104,7 +98,7 @@ def text(
     document: Annotated[str, typer.Argument(help="Id of a document.")],
     start: Annotated[int | None, typer.Option(help="First character, from 0; the beginning if not given.")] = None,
     end: Annotated[int | None, typer.Option(help="Character to stop before; the end if not given.")] = None,
-    base: Base = None,
+    base: BaseFolder = None,
     as_json: Json = False,
 ) -> None:
     """Print the stored text of a document, or a span of it, exactly: every offset of a passage counts in it.
@@ -140,7 +134,7 @@ def text(
 @app.command("list")
 def list_(
     name: Annotated[str | None, typer.Argument(help="A knowledge base, to list its documents.")] = None,
-    base: Base = None,
+    base: BaseFolder = None,
     as_json: Json = False,
 ) -> None:
     """List the knowledge bases, or the documents of one.
@@ -181,7 +175,7 @@ def remove(
     name: Name,
     documents: Annotated[list[str] | None, typer.Argument(metavar="DOCUMENT...", help="Ids of documents.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove the whole knowledge base.")] = False,
-    base: Base = None,
+    base: BaseFolder = None,
     as_json: Json = False,
 ) -> None:
     """Remove documents from a knowledge base, or the base itself.

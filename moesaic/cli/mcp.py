@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moesaic.cli.shared_options import BaseFolder
 from moesaic.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ def _root() -> None:
 @app.command()
 def serve(
     kb: Annotated[list[str] | None, typer.Option("--kb", help="Knowledge base to search, by name; repeatable.")] = None,
-    base: Annotated[
-        Path | None,
-        typer.Option(help="Folder of all knowledge bases; MOESAIC_KB_HOME or ~/.local/share/moesaic/kb if not given."),
-    ] = None,
+    base: BaseFolder = None,
     sqlite: Annotated[Path | None, typer.Option(help="SQLite file whose tables may be asked.")] = None,
     csv: Annotated[
         list[str] | None, typer.Option("--csv", help="NAME=FILE: a CSV file as a table; repeatable.")

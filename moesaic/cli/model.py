@@ -11,6 +11,7 @@ from rich.table import Table
 
 from moesaic.artifact import ModelArtifact
 from moesaic.cli.progress import shown_progress
+from moesaic.cli.shared_options import Json
 
 if TYPE_CHECKING:
     pass
@@ -31,7 +32,6 @@ Artifact = Annotated[Path, typer.Argument(help="Folder of an artifact.")]
 DType = Annotated[str, typer.Option(help="Precision of the weights: bfloat16 or float32.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is an artifact already.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")]
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
 
 @app.command()

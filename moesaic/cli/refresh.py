@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from moesaic.cli.model_client import read_token
+from moesaic.cli.shared_options import Json
 
 __all__ = ["refresh"]
 
@@ -24,7 +25,7 @@ def refresh(
     ] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the server's token, if it wants one.")] = None,
     root_certificates: Annotated[Path | None, typer.Option(help="Roots for the server's TLS, in PEM.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train, round, check, compare with what is served, publish, and see it served; refuse what is worse.
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from moesaic.artifact import ModelArtifact, ModelRegistry
 from moesaic.cli.progress import shown_progress
+from moesaic.cli.shared_options import Json
 
 __all__ = ["app", "history", "list_", "publish", "rollback"]
 
@@ -20,7 +21,6 @@ app = typer.Typer(
 )
 
 Registry = Annotated[Path, typer.Argument(metavar="REGISTRY", help="Folder of the registry.")]
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from moesaic.cli.shared_options import Json
 from moesaic.errors import InputError
 from moesaic.tools.sandbox.config import SandboxConfig, Tier
 
@@ -21,8 +22,6 @@ __all__ = ["app", "probe_rows", "probe_tiers", "run_program"]
 app = typer.Typer(no_args_is_help=True, help="Run programs behind walls, and see which walls this machine offers.")
 
 _DEFAULTS = SandboxConfig()
-
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
 
 @app.command("run")

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from moesaic.cli.shared_options import Json
 from moesaic.errors import InputError, SearchError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ __all__ = ["page", "search"]
 
 _SHOWN_CHARACTERS = 300
 _LIVE_QUERIES = ("mixture of experts language model", "混合专家 语言模型")
-
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
 
 def search(

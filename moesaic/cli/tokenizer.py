@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moesaic.cli.progress import shown_progress
+from moesaic.cli.shared_options import Json
 from moesaic.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ Corpus = Annotated[
 ]
 Field = Annotated[str, typer.Option(help="Field of JSON lines that holds the text.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it was made by this command.")]
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moesaic.cli.progress import shown_progress
+from moesaic.cli.shared_options import Json
 
 if TYPE_CHECKING:
     from moesaic.training.tuning.pair_quality import PairQuality
@@ -23,7 +24,7 @@ def train_pairs(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one value, such as corpus.relation=coherence."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a classifier of pairs on what a corpus gives without labels, and say how good it is.
 
