@@ -12,6 +12,7 @@ from rich.table import Table
 from moesaic.cli.model_client import ModelPlace, opened_client, read_token
 from moesaic.cli.progress import shown_progress
 from moesaic.cli.shared_options import BaseFolder, Json, LocalEngine, LocalModel, RootCertificates, Target, TokenFile
+from moesaic.errors import CorpusError, InputError
 
 if TYPE_CHECKING:
     from moesaic.retrieval import KnowledgeBase
@@ -50,6 +51,10 @@ def calibrate(
     from moesaic.training.calibration import cross_validated, fit_calibration
     from moesaic.training.data.durable import made_folder, written_json
 
+    if out.is_dir():
+        raise InputError(f"out={str(out)!r} is a folder: name the file to write")
+
+    made_folder(out.parent)  # what cannot be written should not cost the asking
     token = None if token_file is None else read_token(token_file)
     place = ModelPlace(target=target, model=model, token=token, root_certificates=root_certificates, engine=engine)
     with KnowledgeHome(base).open(kb) as opened:
@@ -57,7 +62,6 @@ def calibrate(
         findings, name = asyncio.run(_collected(place, opened, asked))
     report = cross_validated(findings)
     fitted = fit_calibration(findings, f"{len(findings)} questions of {questions.name} on {kb}, asked of {name}")
-    made_folder(out.parent)
     written_json(out, fitted.to_json())
     if as_json:
         typer.echo(json.dumps({"file": str(out), **report.to_json()}, indent=2))
@@ -67,7 +71,6 @@ def calibrate(
 
 def _questions(path: Path, base: "KnowledgeBase") -> "tuple[GroundedQuestion, ...]":
     """Questions whose quotes stand in the base."""
-    from moesaic.errors import CorpusError
     from moesaic.training.tuning import read_grounded
 
     documents = [base.document(summary.id) for summary in base.documents()]

@@ -91,3 +91,10 @@ def test_a_calibration_that_will_not_do_is_refused(home: Path, target: str, tmp_
     assert "answerable_weights is missing" in refusal(2, "ask", "Where?", *words, "--calibration", bad)
     assert "can't be read" in refusal(2, "ask", "Where?", *words, "--calibration", tmp_path / "nowhere")
     assert "no.json can't be read" in refusal(2, "calibrate", tmp_path / "no.json", *words, "--out", tmp_path / "out")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_asked(home: Path, tmp_path: Path) -> None:
+    words = ("--kb", "guide", "--base", home, "--target", "127.0.0.1:1")
+    asked = written(tmp_path, QUESTIONS)
+    assert "is a folder" in refusal(2, "calibrate", asked, *words, "--out", tmp_path)
+    assert "choose another folder" in refusal(4, "calibrate", asked, *words, "--out", asked / "out.json")
