@@ -3,22 +3,15 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from moesaic.chains import RagCalibration
 from moesaic.server.engine import ScriptedEngine
-from tests.chains.rag_scene import DOCUMENTS, made_base
+from tests.chains.animal_questions import QUESTIONS, TEXTS
+from tests.chains.rag_scene import made_base
 from tests.chains.served import served
 from tests.cli.running import assert_nothing_left, refusal, run
-
-ANIMALS = ("cat", "dog", "owl", "fox", "cow", "hen", "pig", "bee", "rat", "elk", "ape", "bat")
-TEXTS = DOCUMENTS | {animal: f"The {animal} called Number {animal} sleeps in the {animal} house." for animal in ANIMALS}
-QUESTIONS: list[dict[str, Any]] = [
-    {"question": f"Where does the {animal} sleep?", "gold": [{"document": animal, "quote": TEXTS[animal]}]}
-    for animal in ANIMALS
-] + [{"question": f"Who won match {number} of the season?", "gold": []} for number in range(12)]
 
 
 @pytest.fixture(scope="module")

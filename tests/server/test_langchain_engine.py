@@ -4,6 +4,7 @@ The model is random: what it says means nothing, but what is promised of its for
 """
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field
 from moesaic.chains import (
     ChatMoesaic,
     Judge,
+    RagCalibration,
     RagChain,
     RagOptions,
     TokenActivatedChain,
@@ -32,7 +34,9 @@ from moesaic.tools.builtin import (
     SqlQuery,
     WebSearch,
 )
+from tests.chains.animal_questions import QUESTIONS, TEXTS
 from tests.chains.rag_scene import assert_exact, made_base
+from tests.cli.running import run
 from tests.server.serving import Served
 from tests.tools.scripted_tools import EchoArguments, EchoTool
 
@@ -201,3 +205,17 @@ async def test_answers_cite_what_stands_there_whatever_the_model_says(
             strict = RagChain(base=base, client=client, options=RagOptions(judge=judge, threshold=1.0), timeout_s=60.0)
             declined = await strict.ainvoke("How much is a ticket to Geneva?")
             assert (declined.declined, declined.citations) == (True, ())
+
+
+async def test_numbers_of_cited_answers_are_fitted_to_the_served_model(engine_served: Served, tmp_path: Path) -> None:
+    questions, out = tmp_path / "questions.json", tmp_path / "calibration.json"
+    questions.write_text(json.dumps(QUESTIONS))
+    made_base(tmp_path / "home" / "animals", TEXTS).close()
+    place = ("--kb", "animals", "--base", tmp_path / "home", "--target", engine_served.server.target)
+    outcome = await asyncio.to_thread(run, "calibrate", questions, *place, "--out", out, "--json")
+    assert outcome.code == 0, outcome
+    report = json.loads(outcome.stdout)
+    assert (report["answerable"], report["unanswerable"]) == (12, 12)
+    assert RagCalibration.read(out).span_weights != RagCalibration.load().span_weights
+    asked = await asyncio.to_thread(run, "ask", "Where does the owl sleep?", *place, "--calibration", out, "--json")
+    assert json.loads(asked.stdout)["question"] == "Where does the owl sleep?"
