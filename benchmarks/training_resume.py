@@ -29,7 +29,7 @@ _KILLS = 20
 _KILLS_QUICK = 3
 _WHOLE = "whole"
 _TIMINGS = ("seconds", "tokens_per_s")
-_SETTINGS = {"steps": 12, "documents": 60}
+_SETTINGS = {"steps": 160, "documents": 60}  # most of the run should be training and saving
 _ATTEMPTS = 5
 
 _RECIPE = """
@@ -72,7 +72,7 @@ sequence_length = 128
 kind = "bias"
 
 [evaluation]
-every = 4
+every = 20
 
 [output]
 folder = "{folder}/artifact"
