@@ -16,9 +16,10 @@ from typing import Any, Self
 
 from moesaic.errors import InputError
 
-__all__ = ["RagCalibration"]
+__all__ = ["RagCalibration", "answer_chance"]
 
 _FILE = "rag_calibration.json"
+_MOST_ODDS = 30.0  # beyond, the probability of the opposite is 0 in double precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +83,15 @@ class RagCalibration:
 
     def answer_probability(self, features: Mapping[str, float]) -> float:
         """Estimated probability, 0 to 1, that something answers a question; without `contrast`, by other weights."""
-        weights = self.answerable_weights if "contrast" in features else self.unjudged_weights
-        log_odds = weights["intercept"] + sum(weights[name] * value for name, value in features.items())
-        return 1 / (1 + math.exp(-max(-50.0, min(50.0, log_odds))))
+        return answer_chance(self.answerable_weights if "contrast" in features else self.unjudged_weights, features)
+
+
+def answer_chance(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
+    """The probability of a logistic regression, never quite 0 or 1; features without a weight are not looked at."""
+    log_odds = weights["intercept"] + sum(
+        weight * features[name] for name, weight in weights.items() if name != "intercept"
+    )
+    return 1 / (1 + math.exp(-max(-_MOST_ODDS, min(_MOST_ODDS, log_odds))))
 
 
 def _fault(name: str, value: Any, sound: Any) -> str | None:

@@ -23,8 +23,9 @@ SPAN_FEATURES = {"similarity": 1, "passage_similarity": 1, "coverage": 1, "recip
 ANSWERABLE_FEATURES = {"similarity": 1, "absent_share": -1, "contrast": 1}
 """Features of a question, and the sign that each must have."""
 
-_STEPS = 100
+_MOST_STEPS = 100
 _PACE = 0.5
+_STILL = 1e-7
 
 Matrix = NDArray[np.float64]
 
@@ -98,7 +99,7 @@ def span_scores(finding: Finding, weights: Mapping[str, float]) -> Matrix:
 
 def _conditional_logit(tables: Sequence[Matrix], found: Sequence[Matrix], began: Matrix, ridge: float) -> Matrix:
     weights = began.copy()
-    for _ in range(_STEPS):
+    for _ in range(_MOST_STEPS):
         slope, curve = -ridge * (weights - began), np.eye(len(began)) * ridge
         for table, right in zip(tables, found, strict=True):
             scores = table @ weights
@@ -108,7 +109,10 @@ def _conditional_logit(tables: Sequence[Matrix], found: Sequence[Matrix], began:
             mean = table.T @ chance
             slope += table.T @ (wanted - chance)
             curve += (table.T * chance) @ table - np.outer(mean, mean)
-        weights = weights + _PACE * np.linalg.solve(curve, slope)
+        step = _PACE * np.linalg.solve(curve, slope)
+        weights = weights + step
+        if np.abs(step).max(initial=0.0) < _STILL:
+            break
     return weights
 
 
@@ -118,9 +122,12 @@ def _logistic(table: Matrix, answers: Matrix, counts: Matrix, began: Matrix, rid
     penalty = np.eye(widened.shape[1]) * ridge
     penalty[-1, -1] = 0.0
     weights = start = np.append(began, 0.0)
-    for _ in range(_STEPS):
+    for _ in range(_MOST_STEPS):
         chance = 1 / (1 + np.exp(-np.clip(widened @ weights, -50, 50)))
         slope = widened.T @ (counts * (answers - chance)) - penalty @ (weights - start)
         curve = (widened.T * (counts * chance * (1 - chance))) @ widened + penalty
-        weights = weights + _PACE * np.linalg.solve(curve, slope)
+        step = _PACE * np.linalg.solve(curve, slope)
+        weights = weights + step
+        if np.abs(step).max(initial=0.0) < _STILL:
+            break
     return weights

@@ -14,7 +14,7 @@ from tests.training.calibration.findings import made_findings
 
 def test_many_questions_move_the_weights_and_few_leave_them_near() -> None:
     shipped = RagCalibration.load()
-    many = fit_calibration(made_findings(400), "many")
+    many = fit_calibration(made_findings(200), "many")
     few = fit_calibration(made_findings(20), "few")
     assert many.fitted_on == "many"
     assert many.embedders == shipped.embedders
@@ -63,9 +63,9 @@ def _spread(values: list[float]) -> float:
 
 
 def test_the_report_is_about_questions_that_were_left_out() -> None:
-    findings = made_findings(200)
+    findings = made_findings(120)
     report = cross_validated(findings)
-    assert (report.answerable, report.found, report.unanswerable) == (100, 100, 100)
+    assert (report.answerable, report.found, report.unanswerable) == (60, 60, 60)
     assert report.better
     assert report.after.first_span > 0.9 > report.before.first_span
     assert report.to_json()["better"] is True
@@ -78,6 +78,16 @@ def test_the_report_is_about_questions_that_were_left_out() -> None:
         for finding, each in zip(asked, other, strict=True)
     ]
     assert cross_validated(noise).after.log_loss > 0.6
+
+
+def test_questions_that_bear_nothing_out_leave_the_weights_where_they_began() -> None:
+    shipped = RagCalibration.load()
+    findings = [
+        replace(finding, spans=tuple(dict.fromkeys(span, 0.0) for span in finding.spans), absent_share=0.5)
+        for finding in made_findings(40)
+    ]
+    fitted = fit_calibration(findings, "nothing to tell by")
+    assert fitted.span_weights == pytest.approx(dict(shipped.span_weights), abs=1e-3)
 
 
 def test_a_question_for_which_nothing_was_found_is_declined_as_the_chain_does() -> None:
