@@ -40,7 +40,6 @@ from moesaic.retrieval import KnowledgeBase
 
 __all__ = ["RagChain"]
 
-_JUDGED_BYTES = 300
 _CHOICES = 8
 
 Question = str | Mapping[str, Any]
@@ -157,12 +156,12 @@ class RagChain(Served, RunnableSerializable[Question, CitedAnswer | AnswerPart])
         client, question, most = self._asynchronous, evidence.question, self.options.judged_spans
         timeout_s = deadline.remaining_s()
         if self.options.judge is Judge.LIKELIHOOD:
-            spans = affordable(evidence.spans, most, most * _JUDGED_BYTES)
+            spans = affordable(evidence.spans, most)
             values, response = await likelihoods(client, question, spans, model=self.model, timeout_s=timeout_s)
             evidence = evidence.with_likelihoods(values)
             return _Judged(evidence=evidence, model=response.model, weight_version=response.weight_version)
 
-        spans = affordable(evidence.spans, min(most, _CHOICES), _CHOICES * _JUDGED_BYTES)
+        spans = affordable(evidence.spans, min(most, _CHOICES))
         chosen, answered = await chosen_span(client, question, spans, model=self.model, timeout_s=timeout_s)
         return _Judged(
             evidence=evidence.with_first(chosen), model=answered.model, weight_version=answered.weight_version

@@ -20,18 +20,20 @@ from moesaic.errors import ServiceError
 __all__ = ["affordable", "likelihoods"]
 
 _MOST_HEADING = 120
+_SPAN_BYTES = 300
 _INSTRUCTION = "Please write a question based on this passage."
 
 
-def affordable(spans: Sequence[RankedSpan], most: int, most_bytes: int) -> list[RankedSpan]:
-    """The first spans, at most `most`, that together have at most `most_bytes` in UTF-8; one at least, if there is any.
+def affordable(spans: Sequence[RankedSpan], most: int) -> list[RankedSpan]:
+    """The first spans, at most `most`, with at most 300 bytes of UTF-8 each on average; one at least, if there is any.
 
     Tokens of a small vocabulary follow bytes rather than characters: a Chinese span costs thrice an English one.
     """
     chosen: list[RankedSpan] = []
+    room = most * _SPAN_BYTES
     for span in spans[:most]:
-        most_bytes -= len(span.span.text.encode())
-        if chosen and most_bytes < 0:
+        room -= len(span.span.text.encode())
+        if chosen and room < 0:
             break
         chosen.append(span)
     return chosen

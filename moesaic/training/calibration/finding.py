@@ -18,7 +18,6 @@ from moesaic.training.tuning.grounded_question import GroundedQuestion
 
 __all__ = ["Finding", "collect"]
 
-_JUDGED_BYTES = 300
 _TIMEOUT_S = 600.0
 
 
@@ -78,7 +77,7 @@ async def collect(
     findings = []
     for number, question in enumerate(questions, start=1):
         evidence = await asyncio.to_thread(Evidence.gather, base, question.text, options.passages, options.calibration)
-        spans = affordable(evidence.spans, options.judged_spans, _JUDGED_BYTES * options.judged_spans)
+        spans = affordable(evidence.spans, options.judged_spans)
         if spans:
             values, _ = await likelihoods(client, question.text, spans, timeout_s=_TIMEOUT_S)
             evidence = evidence.with_likelihoods(values)

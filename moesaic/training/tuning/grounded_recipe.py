@@ -30,7 +30,6 @@ from moesaic.training.tuning.served_prompts import choice_conversation, likeliho
 
 __all__ = [
     "CHOICES",
-    "CHOICE_BYTES",
     "REFUSALS",
     "GroundedExamples",
     "GroundedOptions",
@@ -43,8 +42,6 @@ REFUSALS = {"en": "The passages do not answer this question.", "zh": "这些段�
 
 CHOICES = 8
 """Spans that `Judge.CHOICE` is shown."""
-CHOICE_BYTES = 2400
-"""Most bytes of them in UTF-8."""
 
 
 class ServedFormat(StrEnum):
@@ -121,7 +118,7 @@ class _Maker:
             self._left_out["nothing was found"] += 1
             return
 
-        shown = affordable(evidence.spans, min(rag.judged_spans, CHOICES), CHOICE_BYTES)
+        shown = affordable(evidence.spans, min(rag.judged_spans, CHOICES))
         answering = [span for span in evidence.spans if hits(span.span, question.gold)]
         if question.gold and not answering:
             self._left_out["no span that answers was found"] += 1
