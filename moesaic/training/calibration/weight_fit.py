@@ -64,7 +64,7 @@ def fit_answerable(
     start: Mapping[str, float] | None = None,
     ridge: float = 1.0,
 ) -> dict[str, float]:
-    """Weight of each feature of a question, and the intercept, which no ridge pulls.
+    """Weight of each feature of a question, and the intercept, which the ridge pulls only if it has where to.
 
     Args:
         findings: the questions, both with an answer and without.
@@ -78,9 +78,10 @@ def fit_answerable(
     counts = np.array([finding.weight for finding in findings])
     mean, spread = table.mean(axis=0), table.std(axis=0) + 1e-9
     began = np.array([(start or {}).get(name, 0.0) for name in names]) * spread
+    middle = None if start is None else start["intercept"] + float((began / spread) @ mean)
     kept = list(range(len(names)))
     while True:
-        weights = _logistic(((table - mean) / spread)[:, kept], answers, counts, began[kept], ridge)
+        weights = _logistic(((table - mean) / spread)[:, kept], answers, counts, began[kept], middle, ridge)
         wrong = [i for i, weight in zip(kept, weights, strict=False) if weight * ANSWERABLE_FEATURES[names[i]] < 0]
         if not wrong:
             break
@@ -116,12 +117,14 @@ def _conditional_logit(tables: Sequence[Matrix], found: Sequence[Matrix], began:
     return weights
 
 
-def _logistic(table: Matrix, answers: Matrix, counts: Matrix, began: Matrix, ridge: float) -> Matrix:
-    """Weights, the last of which is the intercept; the ridge spares it."""
+def _logistic(
+    table: Matrix, answers: Matrix, counts: Matrix, began: Matrix, middle: float | None, ridge: float
+) -> Matrix:
+    """Weights, the last of which is the intercept; the ridge spares it if it began nowhere."""
     widened = np.column_stack([table, np.ones(len(table))])
     penalty = np.eye(widened.shape[1]) * ridge
-    penalty[-1, -1] = 0.0
-    weights = start = np.append(began, 0.0)
+    penalty[-1, -1] *= middle is not None
+    weights = start = np.append(began, middle or 0.0)
     for _ in range(_MOST_STEPS):
         chance = 1 / (1 + np.exp(-np.clip(widened @ weights, -50, 50)))
         slope = widened.T @ (counts * (answers - chance)) - penalty @ (weights - start)
